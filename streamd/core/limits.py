@@ -1,0 +1,79 @@
+"""Every bound of the server, with its reason.
+
+Those named after Kinesis are the service's own, from its API reference and quota pages; the others are ours.
+"""
+
+from typing import Final
+
+__all__ = [
+    "ADMITTED_BYTE_COUNT_MAX",
+    "BLOCK_BYTE_COUNT_MAX",
+    "BODY_BYTE_COUNT_MAX",
+    "CLOSED_RETRY_COUNT_MAX",
+    "COMMIT_BYTE_COUNT_MAX",
+    "CONSUMER_COUNT_MAX",
+    "CONSUMER_COUNT_MAX_ADVANTAGE",
+    "GET_RECORDS_BYTE_COUNT_MAX",
+    "GET_RECORDS_COUNT_MAX",
+    "ITERATOR_AGE_MS_MAX",
+    "ON_DEMAND_SHARD_COUNT",
+    "PARTITION_KEY_LENGTH_MAX",
+    "PUT_RECORDS_BYTE_COUNT_MAX",
+    "PUT_RECORDS_COUNT_MAX",
+    "RECORD_KIB_DEFAULT",
+    "RECORD_KIB_MAX",
+    "RETENTION_HOURS_DEFAULT",
+    "RETENTION_HOURS_MAX",
+    "SHARD_READ_BYTE_RATE",
+    "SHARD_READ_CALL_RATE",
+    "SHARD_WRITE_BYTE_RATE",
+    "SHARD_WRITE_RECORD_RATE",
+    "TAG_COUNT_MAX",
+    "TOKEN_AGE_MS_MAX",
+    "TRIM_BLOCK_COUNT_MAX",
+    "TRIM_BYTE_COUNT_MAX",
+    "WAIT_MS_MAX",
+]
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# Kinesis: one record counts its data and its partition key.
+RECORD_KIB_DEFAULT: Final = 1024
+RECORD_KIB_MAX: Final = 10240
+PARTITION_KEY_LENGTH_MAX: Final = 256
+PUT_RECORDS_COUNT_MAX: Final = 500
+PUT_RECORDS_BYTE_COUNT_MAX: Final = 10 * MIB
+GET_RECORDS_COUNT_MAX: Final = 10_000
+GET_RECORDS_BYTE_COUNT_MAX: Final = 10 * MIB
+ITERATOR_AGE_MS_MAX: Final = 300_000
+TOKEN_AGE_MS_MAX: Final = 300_000
+RETENTION_HOURS_DEFAULT: Final = 24
+RETENTION_HOURS_MAX: Final = 8760
+ON_DEMAND_SHARD_COUNT: Final = 4
+TAG_COUNT_MAX: Final = 50
+CONSUMER_COUNT_MAX: Final = 20
+CONSUMER_COUNT_MAX_ADVANTAGE: Final = 50
+SHARD_WRITE_BYTE_RATE: Final = 1 * MIB
+SHARD_WRITE_RECORD_RATE: Final = 1000
+SHARD_READ_BYTE_RATE: Final = 2 * MIB
+SHARD_READ_CALL_RATE: Final = 5
+
+# 10 MiB of data in base64 with 500 keys of 256 characters escaped at their worst still fits.
+BODY_BYTE_COUNT_MAX: Final = 20 * MIB
+
+# A read verifies a whole block, so a block is kept small enough that a read with a small Limit stays cheap.
+BLOCK_BYTE_COUNT_MAX: Final = 1 * MIB
+# One commit takes this much at most: larger ones gain no rate and make the next one wait.
+COMMIT_BYTE_COUNT_MAX: Final = 16 * MIB
+# What may wait for a commit in one process; past it a put waits at the door, so that memory stays bounded.
+ADMITTED_BYTE_COUNT_MAX: Final = 64 * MIB
+# A put that raced with a reshard is routed again; each round needs a new reshard, so a few rounds are plenty.
+CLOSED_RETRY_COUNT_MAX: Final = 50
+
+# Retention gives the writer's lock back after this much, so that puts never wait long behind it.
+TRIM_BLOCK_COUNT_MAX: Final = 256
+TRIM_BYTE_COUNT_MAX: Final = 32 * MIB
+
+# How long a reader may ask the server to hold an empty answer (our extension).
+WAIT_MS_MAX: Final = 20_000

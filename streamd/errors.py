@@ -1,0 +1,169 @@
+"""Every error that streamd's own rooms raise, on one page.
+
+The class is the reason, the attributes are the facts, ``str()`` is a sentence for people. Nothing here knows AWS's
+names: only ``streamd.kinesis.faults`` turns one of these into an AWS code and AWS's sentence.
+"""
+
+__all__ = [
+    "BlockDamaged",
+    "CatalogConflict",
+    "ChangeRefused",
+    "ConfigInvalid",
+    "ConsumerNotFound",
+    "DirectoryInUse",
+    "FormatUnknown",
+    "IteratorExpired",
+    "MasterKeyMissing",
+    "ShardClosed",
+    "ShardMissing",
+    "ShardNotFound",
+    "StoreFailed",
+    "StoreFull",
+    "StreamExists",
+    "StreamNotActive",
+    "StreamNotFound",
+    "StreamdError",
+    "TokenExpired",
+    "TokenInvalid",
+]
+
+
+class StreamdError(Exception):
+    """Base of every error that is streamd's own."""
+
+
+class ConfigInvalid(StreamdError):
+    """A flag, a file or a setting cannot be used as it is."""
+
+
+class DirectoryInUse(StreamdError):
+    """Another daemon holds the data directory's lock."""
+
+    def __init__(self, directory: str, holder: str) -> None:
+        super().__init__(directory, holder)
+        self.directory = directory
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return f"data directory {self.directory} is in use by another streamd ({self.holder})"
+
+
+class FormatUnknown(StreamdError):
+    """The data was written in a format that this version does not know."""
+
+    def __init__(self, what: str, *, found: str, known: str) -> None:
+        super().__init__(what, found, known)
+        self.what = what
+        self.found = found
+        self.known = known
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} has format version {self.found}; this version of streamd knows {self.known}. "
+            "Use the streamd that wrote it, or a newer one."
+        )
+
+
+class StoreFull(StreamdError):
+    """The disk or the store's own size limit is reached: nothing of the write was kept, reads go on."""
+
+
+class StoreFailed(StreamdError):
+    """The store could not write or sync for another reason than space: the daemon ends, nothing is retried."""
+
+
+class BlockDamaged(StreamdError):
+    """A stored block is missing or its checksum does not match: it is never served."""
+
+    def __init__(self, *, stream_number: int, shard_index: int, position: int, reason: str) -> None:
+        super().__init__(stream_number, shard_index, position, reason)
+        self.stream_number = stream_number
+        self.shard_index = shard_index
+        self.position = position
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"stored block of stream {self.stream_number}, shard {self.shard_index}, "
+            f"position {self.position} is damaged: {self.reason}"
+        )
+
+
+class CatalogConflict(StreamdError):
+    """A catalog document has another version than the caller expected: read it again and decide again."""
+
+
+class ShardClosed(StreamdError):
+    """The shard was sealed by a reshard: the records go to its children."""
+
+
+class ShardMissing(StreamdError):
+    """The store has no such shard: its stream was deleted."""
+
+
+class StreamNotFound(StreamdError):
+    """No stream of that name exists (or it was deleted and made again)."""
+
+    def __init__(self, stream_name: str) -> None:
+        super().__init__(stream_name)
+        self.stream_name = stream_name
+
+
+class StreamExists(StreamdError):
+    """A stream of that name exists already."""
+
+    def __init__(self, stream_name: str) -> None:
+        super().__init__(stream_name)
+        self.stream_name = stream_name
+
+
+class StreamNotActive(StreamdError):
+    """The stream is being created, changed or deleted, and the operation needs it ACTIVE."""
+
+    def __init__(self, stream_name: str, status: str) -> None:
+        super().__init__(stream_name, status)
+        self.stream_name = stream_name
+        self.status = status
+
+
+class ShardNotFound(StreamdError):
+    """The stream has no such shard, or all the shard held has expired."""
+
+    def __init__(self, stream_name: str, shard_id: str) -> None:
+        super().__init__(stream_name, shard_id)
+        self.stream_name = stream_name
+        self.shard_id = shard_id
+
+
+class ConsumerNotFound(StreamdError):
+    """The stream has no such registered consumer."""
+
+    def __init__(self, stream_name: str, consumer_name: str) -> None:
+        super().__init__(stream_name, consumer_name)
+        self.stream_name = stream_name
+        self.consumer_name = consumer_name
+
+
+class ChangeRefused(StreamdError):
+    """A rule of the shard tree forbids the change; the sentence says which."""
+
+
+class TokenInvalid(StreamdError):
+    """An opaque token was not made by this store, or was altered."""
+
+
+class TokenExpired(StreamdError):
+    """A pagination token is older than it may be."""
+
+
+class IteratorExpired(StreamdError):
+    """A shard iterator is older than it may be."""
+
+    def __init__(self, *, created_ms: int, now_ms: int) -> None:
+        super().__init__(created_ms, now_ms)
+        self.created_ms = created_ms
+        self.now_ms = now_ms
+
+
+class MasterKeyMissing(StreamdError):
+    """An encrypted block cannot be opened: the master key is another one than when it was written."""

@@ -1,0 +1,211 @@
+"""What the server counts, by Prometheus's conventions, summed over the workers.
+
+The values live in memory-mapped files of one folder that all workers share (prometheus-client's multi-process mode,
+switched on by ``PROMETHEUS_MULTIPROC_DIR`` before this module is imported), so any worker can answer for all, and a
+worker that was replaced keeps its counts. The number of different stream labels is bounded: past the bound, streams
+share one label.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+__all__ = ["CONTENT_TYPE", "Figure", "Metrics", "expose", "forget_worker"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_LABEL_COUNT_MAX = 4096
+_OTHERS = "_other"
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BYTES = tuple(float(1 << power) for power in range(8, 25, 2))
+
+_OPERATION = ("operation",)
+_STREAM = ("stream",)
+_SHARD = ("stream", "shard")
+
+_SHARD_COUNTERS = {
+    "IncomingBytes": ("streamd_shard_incoming_bytes", "Bytes put to a shard"),
+    "IncomingRecords": ("streamd_shard_incoming_records", "Records put to a shard"),
+    "OutgoingBytes": ("streamd_shard_outgoing_bytes", "Bytes read from a shard"),
+    "OutgoingRecords": ("streamd_shard_outgoing_records", "Records read from a shard"),
+    "WriteProvisionedThroughputExceeded": (
+        "streamd_shard_write_throttles",
+        "Records over a shard's write limit",
+    ),
+    "ReadProvisionedThroughputExceeded": ("streamd_shard_read_throttles", "Reads over a shard's read limit"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A gauge that is read when somebody looks: its samples are label values and a number."""
+
+    name: str
+    text: str
+    labels: Sequence[str]
+    samples: Iterable[tuple[Sequence[str], float]]
+
+
+class Metrics:
+    """The instruments. Make one for each process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._labels: set[str] = set()
+        self._requests = self._counter(
+            "streamd_requests", "Requests answered; error is empty on success", ("operation", "error")
+        )
+        self._request_seconds = self._histogram(
+            "streamd_request_duration_seconds", "From a request read to its answer made", _SECONDS, _OPERATION
+        )
+        self._records_in = self._counter("streamd_incoming_records", "Records put", _STREAM)
+        self._bytes_in = self._counter("streamd_incoming_bytes", "Bytes of keys and data put", _STREAM)
+        self._records_out = self._counter("streamd_outgoing_records", "Records read", _STREAM)
+        self._bytes_out = self._counter("streamd_outgoing_bytes", "Bytes of keys and data read", _STREAM)
+        self._records_failed = self._counter(
+            "streamd_failed_put_records", "Records that PutRecords answered with an error", _STREAM
+        )
+        self._expired_records = self._counter("streamd_expired_records", "Records removed by retention", _STREAM)
+        self._expired_bytes = self._counter("streamd_expired_bytes", "Bytes removed by retention", _STREAM)
+        self._throttles = self._counter(
+            "streamd_throttles", "Records or calls refused by --limits aws", ("stream", "kind")
+        )
+        self._shadow_throttles = self._counter(
+            "streamd_shadow_throttles", "Records or calls that AWS would have refused", ("stream", "kind")
+        )
+        self._iterator_age = self._gauge(
+            "streamd_iterator_age_seconds", "How far the last read was behind the newest record", _STREAM
+        )
+        self._commit_bytes = self._histogram("streamd_commit_bytes", "Bytes of records in one commit", _BYTES)
+        self._commit_seconds = self._histogram(
+            "streamd_commit_duration_seconds", "Writing and syncing one commit", _SECONDS
+        )
+        self._make_shard_metrics()
+        self._make_worker_metrics()
+
+    def _make_shard_metrics(self) -> None:
+        self._shard_counters = {
+            name: self._counter(series, text, _SHARD) for name, (series, text) in _SHARD_COUNTERS.items()
+        }
+        self._shard_iterator_age = self._gauge(
+            "streamd_shard_iterator_age_seconds", "How far the last read of a shard was behind", _SHARD
+        )
+
+    def _make_worker_metrics(self) -> None:
+        self._own_process = ProcessCollector(registry=None)
+        self._worker_gauges = {
+            source: self._gauge(name, text, (), mode="liveall")
+            for source, name, text in (
+                (
+                    "process_resident_memory_bytes",
+                    "streamd_worker_resident_memory_bytes",
+                    "A worker's memory",
+                ),
+                ("process_cpu_seconds_total", "streamd_worker_cpu_seconds", "CPU time a worker has used"),
+                ("process_open_fds", "streamd_worker_open_fds", "Descriptors a worker has open"),
+            )
+        }
+
+    def answered(self, operation: str, *, error: str, duration_s: float) -> None:
+        """Count one request."""
+        self._requests.labels(operation, error).inc()
+        self._request_seconds.labels(operation).observe(duration_s)
+
+    def put(self, stream: str, *, record_count: int, byte_count: int) -> None:
+        """Count records that were acknowledged."""
+        label = self._label(stream)
+        self._records_in.labels(label).inc(record_count)
+        self._bytes_in.labels(label).inc(byte_count)
+
+    def put_failed(self, stream: str, *, record_count: int) -> None:
+        """Count records that a PutRecords refused one by one."""
+        self._records_failed.labels(self._label(stream)).inc(record_count)
+
+    def read(self, stream: str, *, record_count: int, byte_count: int, behind_ms: int) -> None:
+        """Count records handed to a reader, and how far behind it is."""
+        label = self._label(stream)
+        self._records_out.labels(label).inc(record_count)
+        self._bytes_out.labels(label).inc(byte_count)
+        self._iterator_age.labels(label).set(behind_ms / 1000)
+
+    def shard(self, metric: str, stream: str, shard: str, *, amount: float) -> None:
+        """Count one of Kinesis's shard-level metrics, by its own name; for streams that enabled it."""
+        if metric == "IteratorAgeMilliseconds":
+            self._shard_iterator_age.labels(self._label(stream), shard).set(amount / 1000)
+        else:
+            self._shard_counters[metric].labels(self._label(stream), shard).inc(amount)
+
+    def throttled(self, stream: str, kind: str, *, count: int, is_shadow: bool) -> None:
+        """Count records or calls over AWS's limits: refused, or in shadow only counted."""
+        counter = self._shadow_throttles if is_shadow else self._throttles
+        counter.labels(self._label(stream), kind).inc(count)
+
+    def expired(self, stream: str, *, record_count: int, byte_count: int) -> None:
+        """Count what retention removed."""
+        label = self._label(stream)
+        self._expired_records.labels(label).inc(record_count)
+        self._expired_bytes.labels(label).inc(byte_count)
+
+    def committed(self, *, byte_count: int, duration_s: float) -> None:
+        """Count one commit."""
+        self._commit_bytes.observe(byte_count)
+        self._commit_seconds.observe(duration_s)
+
+    def note_worker(self) -> None:
+        """Set this worker's own figures, as they are now."""
+        samples = [sample for family in self._own_process.collect() for sample in family.samples]
+        for sample in samples:
+            if (gauge := self._worker_gauges.get(sample.name)) is not None:
+                gauge.set(sample.value)
+
+    def _label(self, stream: str) -> str:
+        if stream in self._labels:
+            return stream
+        if len(self._labels) >= _LABEL_COUNT_MAX:
+            return _OTHERS
+        self._labels.add(stream)
+        return stream
+
+    def _counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, labels: Sequence[str], *, mode: str = "livemostrecent") -> Gauge:
+        return Gauge(name, text, labels, registry=self._registry, multiprocess_mode=mode)  # type: ignore[arg-type]  # the stub wants literals
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], labels: Sequence[str] = ()) -> Histogram:
+        return Histogram(name, text, labels, registry=self._registry, buckets=buckets)
+
+
+class _Figures(Collector):
+    def __init__(self, figures: Iterable[Figure]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        for figure in self._figures:
+            family = GaugeMetricFamily(figure.name, figure.text, labels=figure.labels)
+            for values, amount in figure.samples:
+                family.add_metric(values, amount)
+            yield family
+
+
+def expose(folder: str, figures: Iterable[Figure]) -> bytes:
+    """Write all workers' metrics as Prometheus's text, with figures that are read now."""
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]  # the library is untyped here
+    registry.register(_Figures(figures))
+    return generate_latest(registry)
+
+
+def forget_worker(pid: int, folder: str) -> None:
+    """Drop the gauges of a worker that died; its counts stay."""
+    multiprocess.mark_process_dead(pid, path=folder)  # type: ignore[no-untyped-call]  # the library is untyped here
