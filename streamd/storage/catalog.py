@@ -1,0 +1,93 @@
+"""The catalog: small documents by key, each with a version that is never given twice, changed by compare-and-set."""
+
+import struct
+from dataclasses import dataclass
+
+import lmdb
+
+from streamd.errors import CatalogConflict
+from streamd.storage.environment import Environment
+
+__all__ = ["Catalog", "Document"]
+
+_VERSION = struct.Struct(">Q")
+# Below every document's key, which are text: holds the last version given, so that a document that was deleted and
+# made again never gets a version it had before.
+_LAST_VERSION_KEY = b"\x00last-version"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it was at one version."""
+
+    key: str
+    version: int
+    content: bytes
+
+
+class Catalog:
+    """The catalog's table of an environment."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._table = environment.catalog
+
+    def version(self, transaction: lmdb.Transaction, key: str) -> int | None:
+        """Read a document's version alone; None when there is none."""
+        value = transaction.get(key.encode(), db=self._table)
+        return None if value is None else int(_VERSION.unpack_from(value)[0])
+
+    def get(self, transaction: lmdb.Transaction, key: str) -> Document | None:
+        """Read a document."""
+        value = transaction.get(key.encode(), db=self._table)
+        if value is None:
+            return None
+        return Document(key, _VERSION.unpack_from(value)[0], bytes(value[_VERSION.size :]))
+
+    def versions(self, transaction: lmdb.Transaction, prefix: str) -> dict[str, int]:
+        """Read the version of every document under a prefix, by key without the prefix."""
+        start = prefix.encode()
+        cursor = transaction.cursor(db=self._table)
+        found: dict[str, int] = {}
+        is_there = cursor.set_range(start)
+        while is_there:
+            key = bytes(cursor.key())
+            if not key.startswith(start):
+                break
+            found[key[len(start) :].decode()] = _VERSION.unpack_from(cursor.value())[0]
+            is_there = cursor.next()
+        return found
+
+    def scan(self, transaction: lmdb.Transaction, prefix: str, *, after: str = "", limit: int) -> list[str]:
+        """List keys under a prefix in order, without the prefix, those above ``after`` only."""
+        start = prefix.encode()
+        cursor = transaction.cursor(db=self._table)
+        found: list[str] = []
+        is_there = cursor.set_range(start + after.encode())
+        while is_there and len(found) < limit:
+            key = bytes(cursor.key())
+            if not key.startswith(start):
+                break
+            name = key[len(start) :].decode()
+            if name > after or not after:
+                found.append(name)
+            is_there = cursor.next()
+        return found
+
+    def compare_and_set(
+        self, transaction: lmdb.Transaction, key: str, content: bytes | None, *, expected: int | None
+    ) -> int:
+        """Write (or with None remove) a document if it still has the expected version (None: if there is none).
+
+        Gives the new version. Raises CatalogConflict before any write.
+        """
+        if self.version(transaction, key) != expected:
+            raise CatalogConflict(key)
+        last = transaction.get(_LAST_VERSION_KEY, db=self._table)
+        version = 1 if last is None else int(_VERSION.unpack(last)[0]) + 1
+        stamp = _VERSION.pack(version)
+        transaction.put(_LAST_VERSION_KEY, stamp, db=self._table)
+        if content is None:
+            transaction.delete(key.encode(), db=self._table)
+        else:
+            transaction.put(key.encode(), stamp + content, db=self._table)
+        return version

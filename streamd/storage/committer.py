@@ -1,0 +1,252 @@
+"""The committer: the one writing thread of a process.
+
+Work that arrives while the last commit syncs is committed together, in the order it arrived, with one sync: so many
+small puts share a sync, and none waits for more than the commit before. A commit is bounded in bytes, and so is what
+may wait for one. What a commit holds is durable before anybody is answered. When space runs out the commit is undone
+as a whole and its callers hear StoreFull; any other failure to write or sync ends the committer for good: nothing is
+retried, because after a failed sync nobody knows what the disk holds.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar, cast
+
+import lmdb
+
+from streamd.core.limits import ADMITTED_BYTE_COUNT_MAX, COMMIT_BYTE_COUNT_MAX
+from streamd.core.sealing import NONCE_BYTE_COUNT
+from streamd.errors import ShardClosed, ShardMissing, StoreFailed, StoreFull, StreamdError
+from streamd.metrics import Metrics
+from streamd.storage.environment import Environment
+from streamd.storage.shard_log import Appended, ShardBatch, ShardKey, ShardLog
+from streamd.storage.signals import Wakeups
+
+__all__ = ["AppendOutcome", "Committer"]
+
+AppendOutcome: TypeAlias = Appended | ShardClosed | ShardMissing
+T = TypeVar("T")
+_GroupKey: TypeAlias = tuple[ShardKey, int]
+
+
+@dataclass(slots=True, eq=False)
+class _Append:
+    batches: Sequence[ShardBatch]
+    byte_count: int
+    done: asyncio.Future[object]
+
+
+@dataclass(slots=True, eq=False)
+class _Change:
+    run: Callable[[lmdb.Transaction], object]
+    done: asyncio.Future[object]
+
+
+_Work: TypeAlias = _Append | _Change
+
+
+class Committer:
+    """Commits in the background. ``on_failure`` is called once, on the loop, when nothing can be trusted any more."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        log: ShardLog,
+        wakeups: Wakeups,
+        *,
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+        on_failure: Callable[[StoreFailed], None],
+    ) -> None:
+        self._environment = environment
+        self._log = log
+        self._wakeups = wakeups
+        self._now_ms = now_ms
+        self._metrics = metrics
+        self._on_failure = on_failure
+        self._queue: deque[_Work] = deque()
+        self._queue_changed = threading.Condition()
+        self._is_stopping = False
+        self._failure: StoreFailed | None = None
+        self._admitted_byte_count = 0
+        self._room_waiters: deque[asyncio.Future[None]] = deque()
+        self._nonces: Iterator[bytes] = iter(lambda: os.urandom(NONCE_BYTE_COUNT), None)
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._thread.start()
+
+    @property
+    def failure(self) -> StoreFailed | None:
+        """Why nothing is committed any more; None while all is well."""
+        return self._failure
+
+    async def append(self, batches: Sequence[ShardBatch]) -> list[AppendOutcome]:
+        """Append batches, at most one for each shard, and wait until they are on disk; an outcome for each.
+
+        Waits while too much is not yet on disk. Raises StoreFull and StoreFailed, nothing of the batches kept.
+        """
+        byte_count = sum(batch.byte_count for batch in batches)
+        await self._admit(byte_count)
+        work = _Append(batches, byte_count, self._loop.create_future())
+        self._submit(work)
+        # The records are committed whether or not the caller still waits, and so its bytes are given back there.
+        return cast("list[AppendOutcome]", await asyncio.shield(work.done))
+
+    async def change(self, run: Callable[[lmdb.Transaction], T]) -> T:
+        """Run a change in a write transaction and wait until it is on disk.
+
+        The change raises its errors before it writes anything: they reach the caller and undo nobody else's work.
+        """
+        work = _Change(run, self._loop.create_future())
+        self._submit(work)
+        return cast("T", await asyncio.shield(work.done))
+
+    async def close(self) -> None:
+        """Commit what waits, then end the thread."""
+        with self._queue_changed:
+            self._is_stopping = True
+            self._queue_changed.notify()
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    async def _admit(self, byte_count: int) -> None:
+        while self._admitted_byte_count and self._admitted_byte_count + byte_count > ADMITTED_BYTE_COUNT_MAX:
+            if self._failure is not None:
+                raise self._failure
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._room_waiters.append(waiter)
+            await waiter
+        self._admitted_byte_count += byte_count
+
+    def _submit(self, work: _Work) -> None:
+        if self._failure is not None:
+            raise self._failure
+        with self._queue_changed:
+            if self._is_stopping:
+                raise StoreFailed("the server is stopping")
+            self._queue.append(work)
+            self._queue_changed.notify()
+
+    def _run(self) -> None:
+        while works := self._take():
+            try:
+                answers = self._commit(works)
+            except StoreFull as full:
+                answers = [full] * len(works)
+            except (lmdb.Error, OSError) as error:
+                failure = StoreFailed(f"the store could not write: {error}")
+                self._loop.call_soon_threadsafe(self._fail, works, failure)
+                return
+            self._loop.call_soon_threadsafe(self._answer, works, answers)
+            self._wakeups.committed()
+
+    def _take(self) -> list[_Work]:
+        """Wait for work and take what one commit may hold: changes, or appends up to the bound; empty at the end."""
+        with self._queue_changed:
+            while not self._queue and not self._is_stopping:
+                self._queue_changed.wait()
+            works: list[_Work] = []
+            byte_count = 0
+            while self._queue:
+                work = self._queue[0]
+                if works and type(work) is not type(works[0]):
+                    break
+                if isinstance(work, _Append):
+                    if works and byte_count + work.byte_count > COMMIT_BYTE_COUNT_MAX:
+                        break
+                    byte_count += work.byte_count
+                works.append(self._queue.popleft())
+            return works
+
+    def _commit(self, works: Sequence[_Work]) -> list[object]:
+        """Do the work in one transaction and sync it. Raises StoreFull, with nothing done, and LMDB's errors."""
+        transaction = self._environment.write()
+        try:
+            answers, byte_count = self._do(transaction, works)
+            started = time.perf_counter()
+            transaction.commit()
+        except BaseException as error:
+            transaction.abort()
+            if reason := self._out_of_space(error):
+                raise StoreFull(reason) from error
+            raise
+        self._metrics.committed(byte_count=byte_count, duration_s=time.perf_counter() - started)
+        return answers
+
+    def _do(self, transaction: lmdb.Transaction, works: Sequence[_Work]) -> tuple[list[object], int]:
+        """Do appends, or changes; their answers, and the bytes that were added. Raises StoreFull."""
+        appends = [work for work in works if isinstance(work, _Append)]
+        if not appends:
+            return [_outcome_of(work, transaction) for work in works if isinstance(work, _Change)], 0
+        answers: list[object] = list(self._append_all(transaction, appends))
+        if self._environment.used_byte_count(transaction) > self._environment.size_max:
+            raise StoreFull("the store has reached its size limit")
+        return answers, sum(work.byte_count for work in appends)
+
+    def _append_all(self, transaction: lmdb.Transaction, appends: Sequence[_Append]) -> list[list[AppendOutcome]]:
+        """Append the batches of all callers, those for one shard as one run; outcomes by caller."""
+        groups: dict[_GroupKey, list[tuple[int, int, ShardBatch]]] = {}
+        for caller, work in enumerate(appends):
+            for place, batch in enumerate(work.batches):
+                key = batch.shard, batch.data_key.generation if batch.data_key else 0
+                groups.setdefault(key, []).append((caller, place, batch))
+        outcomes: list[list[AppendOutcome]] = [[ShardMissing()] * len(work.batches) for work in appends]
+        now_ms = self._now_ms()
+        for group in groups.values():
+            batches = [batch for _, _, batch in group]
+            found: Sequence[AppendOutcome]
+            try:
+                found = self._log.append(transaction, batches, now_ms=now_ms, nonces=self._nonces)
+            except (ShardClosed, ShardMissing) as refusal:
+                found = [refusal] * len(batches)
+            for (caller, place, _), outcome in zip(group, found, strict=True):
+                outcomes[caller][place] = outcome
+        return outcomes
+
+    def _out_of_space(self, error: BaseException) -> str | None:
+        if isinstance(error, lmdb.MapFullError):
+            return "the store has reached its size limit"
+        # LMDB reports a write that was cut short by a full disk as an I/O error, so the disk itself is asked.
+        is_full = isinstance(error, lmdb.DiskError) or (
+            isinstance(error, lmdb.Error) and self._environment.disk_is_full()
+        )
+        return "the disk that holds the data directory is full" if is_full else None
+
+    def _answer(self, works: Sequence[_Work], answers: Sequence[object]) -> None:
+        for work, answer in zip(works, answers, strict=True):
+            if isinstance(work, _Append):
+                self._admitted_byte_count -= work.byte_count
+            if isinstance(answer, StreamdError):
+                work.done.set_exception(answer)
+                # A caller that went away never looks; that is no error of ours.
+                work.done.exception()
+            else:
+                work.done.set_result(answer)
+        self._wakeups.wake_here()
+        self._room_changed()
+
+    def _room_changed(self) -> None:
+        waiters, self._room_waiters = self._room_waiters, deque()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _fail(self, works: Sequence[_Work], failure: StoreFailed) -> None:
+        self._failure = failure
+        with self._queue_changed:
+            waiting, self._queue = list(self._queue), deque()
+        for work in (*works, *waiting):
+            work.done.set_exception(failure)
+            work.done.exception()
+        self._room_changed()
+        self._on_failure(failure)
+
+
+def _outcome_of(work: _Change, transaction: lmdb.Transaction) -> object:
+    try:
+        return work.run(transaction)
+    except StreamdError as error:
+        return error

@@ -1,0 +1,390 @@
+"""The log of a shard, inside an LMDB transaction: open, append, read, find by time, trim, seal, drop.
+
+Positions are given here, in the write transaction, from the shard's own state, so any number of processes may append.
+Positions start at 1 and have no gaps, so a missing block is noticed. A block's arrival time never runs backwards
+inside a shard, whatever the clock does, so a time is found by halving.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import lmdb
+
+from streamd.core.blocks import (
+    BlockHeader,
+    RecordColumns,
+    body_of,
+    counted_byte_count,
+    encode,
+    header_of,
+    is_intact,
+    joined,
+)
+from streamd.core.sealing import DataKey
+from streamd.errors import BlockDamaged, FormatUnknown, ShardClosed, ShardMissing
+from streamd.storage.environment import Environment
+
+__all__ = [
+    "BLOCK_KEY",
+    "Appended",
+    "ShardBatch",
+    "ShardKey",
+    "ShardLog",
+    "ShardState",
+    "StoredBlock",
+    "StoredRun",
+    "Trimmed",
+]
+
+_SHARD = struct.Struct(">QI")
+BLOCK_KEY = struct.Struct(">QIQ")
+_STATE = struct.Struct("<BBQQQQQQQ")
+_STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShardKey:
+    """The store's name for a shard."""
+
+    stream_number: int
+    shard_index: int
+
+    def pack(self) -> bytes:
+        """Write the key as it orders in the store."""
+        return _SHARD.pack(self.stream_number, self.shard_index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardState:
+    """What the store knows of a shard: counts since its beginning, and where its live part starts and ends."""
+
+    is_open: bool = True
+    next_position: int = 1
+    first_position: int = 1
+    last_arrival_ms: int = 0
+    appended_record_count: int = 0
+    appended_byte_count: int = 0
+    trimmed_record_count: int = 0
+    trimmed_byte_count: int = 0
+
+    def pack(self) -> bytes:
+        """Write the state."""
+        return _STATE.pack(
+            _STATE_VERSION,
+            self.is_open,
+            self.next_position,
+            self.first_position,
+            self.last_arrival_ms,
+            self.appended_record_count,
+            self.appended_byte_count,
+            self.trimmed_record_count,
+            self.trimmed_byte_count,
+        )
+
+    @classmethod
+    def unpack(cls, value: bytes | memoryview) -> "ShardState":
+        """Read what ``pack`` wrote."""
+        _, is_open, following, first, arrival_ms, records, byte_count, gone, gone_byte_count = _STATE.unpack(value)
+        return cls(
+            is_open=bool(is_open),
+            next_position=following,
+            first_position=first,
+            last_arrival_ms=arrival_ms,
+            appended_record_count=records,
+            appended_byte_count=byte_count,
+            trimmed_record_count=gone,
+            trimmed_byte_count=gone_byte_count,
+        )
+
+    @property
+    def live_record_count(self) -> int:
+        """Records held now."""
+        return self.appended_record_count - self.trimmed_record_count
+
+    @property
+    def live_byte_count(self) -> int:
+        """Bytes of keys and data held now."""
+        return self.appended_byte_count - self.trimmed_byte_count
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBatch:
+    """Records for one shard, to be sealed when there is a data key; ``byte_count`` is what Kinesis counts."""
+
+    shard: ShardKey
+    records: RecordColumns
+    byte_count: int
+    data_key: DataKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where a batch went: its first position (the others follow on), and when."""
+
+    first_position: int
+    arrival_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """A verified block and its first position."""
+
+    position: int
+    header: BlockHeader
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """Blocks in order, and the shard's state at the same moment."""
+
+    blocks: Sequence[StoredBlock]
+    state: ShardState
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """What one trim removed, and whether more could be removed now."""
+
+    record_count: int
+    byte_count: int
+    has_more: bool
+
+
+class ShardLog:
+    """The shards' tables of an environment."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._shards = environment.shards
+        self._blocks = environment.blocks
+
+    def state(self, transaction: lmdb.Transaction, shard: ShardKey) -> ShardState:
+        """Read a shard's state. Raises ShardMissing."""
+        value = transaction.get(shard.pack(), db=self._shards)
+        if value is None:
+            raise ShardMissing
+        return ShardState.unpack(value)
+
+    def states(self, transaction: lmdb.Transaction) -> Iterator[tuple[ShardKey, ShardState]]:
+        """Walk all shards, in order."""
+        for key, value in transaction.cursor(db=self._shards):
+            yield ShardKey(*_SHARD.unpack(key)), ShardState.unpack(value)
+
+    def open(self, transaction: lmdb.Transaction, shard: ShardKey) -> None:
+        """Make a shard; nothing happens when it is there already."""
+        transaction.put(shard.pack(), ShardState().pack(), db=self._shards, overwrite=False)
+
+    def oldest_arrival_ms(self, transaction: lmdb.Transaction, shard: ShardKey, state: ShardState) -> int | None:
+        """Tell when the oldest record held arrived; None when none is held. Raises BlockDamaged."""
+        if state.first_position >= state.next_position:
+            return None
+        header, _ = self._oldest(transaction.cursor(db=self._blocks), shard, state.first_position)
+        return header.arrival_ms
+
+    def seal(self, transaction: lmdb.Transaction, shard: ShardKey) -> int:
+        """Close a shard for ever and give the last position it can hold; sealing again gives the same.
+
+        Raises ShardMissing.
+        """
+        state = self.state(transaction, shard)
+        if state.is_open:
+            transaction.put(shard.pack(), replace(state, is_open=False).pack(), db=self._shards)
+        return state.next_position
+
+    def append(
+        self,
+        transaction: lmdb.Transaction,
+        batches: Sequence[ShardBatch],
+        *,
+        now_ms: int,
+        nonces: Iterator[bytes],
+    ) -> list[Appended]:
+        """Append batches of one shard and one data key, in order.
+
+        ``nonces`` gives fresh random ones for sealing. Raises ShardClosed and ShardMissing, before any write.
+        """
+        shard = batches[0].shard
+        state = self.state(transaction, shard)
+        if not state.is_open:
+            raise ShardClosed
+        arrival_ms = max(now_ms, state.last_arrival_ms)
+        position = state.next_position
+        answers = []
+        for batch in batches:
+            answers.append(Appended(position, arrival_ms))
+            position += len(batch.records.data)
+        written = state.next_position
+        for records in joined([(batch.records, batch.byte_count) for batch in batches]):
+            block_key = BLOCK_KEY.pack(shard.stream_number, shard.shard_index, written)
+            block = _block(batches[0], records, arrival_ms=arrival_ms, key=block_key, nonces=nonces)
+            transaction.put(block_key, block, db=self._blocks, overwrite=False)
+            written += len(records.data)
+        state = replace(
+            state,
+            next_position=position,
+            last_arrival_ms=arrival_ms,
+            appended_record_count=state.appended_record_count + position - state.next_position,
+            appended_byte_count=state.appended_byte_count + sum(batch.byte_count for batch in batches),
+        )
+        transaction.put(shard.pack(), state.pack(), db=self._shards)
+        return answers
+
+    def read(
+        self,
+        transaction: lmdb.Transaction,
+        shard: ShardKey,
+        *,
+        after: int,
+        byte_count_max: int,
+        record_count_max: int,
+        horizon_ms: int,
+    ) -> StoredRun:
+        """Read verified blocks in order from position ``after + 1``, or from the first that has not expired.
+
+        The first block may begin before ``after + 1``. Stops once a bound is passed. Raises ShardMissing, and
+        BlockDamaged when the very first block wanted is missing or damaged (one further on ends the run before it).
+        """
+        state = self.state(transaction, shard)
+        expected = max(after + 1, state.first_position)
+        cursor = transaction.cursor(db=self._blocks)
+        blocks: list[StoredBlock] = []
+        byte_count = record_count = 0
+        while expected < state.next_position and byte_count < byte_count_max and record_count < record_count_max:
+            try:
+                block = self._block_at(cursor, shard, expected)
+            except BlockDamaged:
+                if blocks:
+                    break
+                raise
+            if block.header.arrival_ms < horizon_ms:
+                expected = self.position_at(transaction, shard, time_ms=horizon_ms)
+                continue
+            blocks.append(block)
+            following = block.position + block.header.record_count
+            record_count += following - expected
+            byte_count += len(block.content)
+            expected = following
+        return StoredRun(blocks, state)
+
+    def position_at(self, transaction: lmdb.Transaction, shard: ShardKey, *, time_ms: int) -> int:
+        """Give the first position that arrived at ``time_ms`` or later; the next position when none did.
+
+        Raises ShardMissing.
+        """
+        state = self.state(transaction, shard)
+        cursor = transaction.cursor(db=self._blocks)
+        low, high = state.first_position, state.next_position
+        while low < high:
+            middle = (low + high) // 2
+            _, header = self._header_at(cursor, shard, middle)
+            if header.arrival_ms >= time_ms:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    def trim(
+        self,
+        transaction: lmdb.Transaction,
+        shard: ShardKey,
+        *,
+        before_ms: int,
+        block_count_max: int,
+        byte_count_max: int,
+    ) -> Trimmed:
+        """Remove blocks that arrived before a time, oldest first, within bounds. Raises ShardMissing."""
+        state = self.state(transaction, shard)
+        cursor = transaction.cursor(db=self._blocks)
+        first, records, removed, stored, blocks = state.first_position, 0, 0, 0, 0
+        has_more = False
+        while first < state.next_position:
+            header, byte_count = self._oldest(cursor, shard, first)
+            if header.arrival_ms >= before_ms:
+                break
+            if blocks >= block_count_max or stored >= byte_count_max:
+                has_more = True
+                break
+            cursor.delete()
+            stored += byte_count
+            removed += counted_byte_count(header, stored_byte_count=byte_count)
+            records += header.record_count
+            first += header.record_count
+            blocks += 1
+        if blocks:
+            trimmed = replace(
+                state,
+                first_position=first,
+                trimmed_record_count=state.trimmed_record_count + records,
+                trimmed_byte_count=state.trimmed_byte_count + removed,
+            )
+            transaction.put(shard.pack(), trimmed.pack(), db=self._shards)
+        return Trimmed(records, removed, has_more)
+
+    def drop(self, transaction: lmdb.Transaction, shard: ShardKey, *, block_count_max: int) -> bool:
+        """Remove a shard and its blocks, so many at a time; True once nothing of it is left."""
+        cursor = transaction.cursor(db=self._blocks)
+        prefix = shard.pack()
+        for _ in range(block_count_max):
+            if not cursor.set_range(prefix) or bytes(cursor.key()[: len(prefix)]) != prefix:
+                transaction.delete(prefix, db=self._shards)
+                return True
+            cursor.delete()
+        return False
+
+    def _block_at(self, cursor: lmdb.Cursor, shard: ShardKey, position: int) -> StoredBlock:
+        """Read and verify the block that holds a position. Raises BlockDamaged."""
+        start, header = self._header_at(cursor, shard, position)
+        content = bytes(cursor.value())
+        key = BLOCK_KEY.pack(shard.stream_number, shard.shard_index, start)
+        if not is_intact(content, key=key):
+            raise _damaged(shard, start, "its checksum does not match")
+        return StoredBlock(start, header, content)
+
+    def _header_at(self, cursor: lmdb.Cursor, shard: ShardKey, position: int) -> tuple[int, BlockHeader]:
+        """Move to the block that holds a position; its start and (unverified) header. Raises BlockDamaged."""
+        key = BLOCK_KEY.pack(shard.stream_number, shard.shard_index, position)
+        found = cursor.set_range(key)
+        if not found or bytes(cursor.key()) != key:
+            found = cursor.prev() if found else cursor.last()
+        if not found:
+            raise _damaged(shard, position, "it is missing")
+        stream_number, shard_index, start = BLOCK_KEY.unpack(cursor.key())
+        if (stream_number, shard_index) != (shard.stream_number, shard.shard_index):
+            raise _damaged(shard, position, "it is missing")
+        header = _header(cursor, shard, start)
+        if position >= start + header.record_count:
+            raise _damaged(shard, position, "it is missing")
+        return start, header
+
+    def _oldest(self, cursor: lmdb.Cursor, shard: ShardKey, first: int) -> tuple[BlockHeader, int]:
+        """Move to the shard's oldest block; its header and stored size. Raises BlockDamaged."""
+        if not cursor.set_key(BLOCK_KEY.pack(shard.stream_number, shard.shard_index, first)):
+            raise _damaged(shard, first, "it is missing")
+        return _header(cursor, shard, first), len(cursor.value())
+
+
+def _header(cursor: lmdb.Cursor, shard: ShardKey, start: int) -> BlockHeader:
+    try:
+        return header_of(cursor.value())
+    except (struct.error, FormatUnknown) as error:
+        raise _damaged(shard, start, f"its header cannot be read ({error})") from error
+
+
+def _damaged(shard: ShardKey, position: int, reason: str) -> BlockDamaged:
+    return BlockDamaged(
+        stream_number=shard.stream_number, shard_index=shard.shard_index, position=position, reason=reason
+    )
+
+
+def _block(first: ShardBatch, records: RecordColumns, *, arrival_ms: int, key: bytes, nonces: Iterator[bytes]) -> bytes:
+    """Write one block, sealed when its shard's stream is encrypted."""
+    body = body_of(records)
+    count = len(records.data)
+    data_key = first.data_key
+    if data_key is None:
+        return encode(BlockHeader(record_count=count, arrival_ms=arrival_ms), body, key=key)
+    index = first.shard.shard_index
+    sealed = data_key.seal(body, nonce=next(nonces), shard_index=index, record_count=count)
+    header = BlockHeader(record_count=count, arrival_ms=arrival_ms, key_generation=data_key.generation)
+    return encode(header, sealed, key=key)
