@@ -1,0 +1,22 @@
+"""Where the time comes from."""
+
+import time
+from typing import Protocol
+
+__all__ = ["Clock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Tells the time. The tests have one that they move by hand."""
+
+    def now_ms(self) -> int:
+        """Give Unix time in milliseconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock, which may jump."""
+
+    def now_ms(self) -> int:
+        """Give Unix time in milliseconds."""
+        return time.time_ns() // 1_000_000

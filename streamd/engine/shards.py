@@ -1,0 +1,267 @@
+"""Records in and out of shards: routing, placing, reading, iterators, waiting for more.
+
+A put that meets a shard which a reshard has just sealed is routed again, to the children, and never lands in a closed
+shard. A read returns whole records in order, none that has expired, and says how far behind it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from streamd.core.blocks import RecordColumns, decode, sealed_body, sizes
+from streamd.core.hash_keys import digest_of_hash_key, digests
+from streamd.core.limits import CLOSED_RETRY_COUNT_MAX, GET_RECORDS_BYTE_COUNT_MAX
+from streamd.core.sequence_numbers import sequence_numbers
+from streamd.core.shard_tree import Shard
+from streamd.core.stream import Distribution, Stream
+from streamd.engine.clock import Clock
+from streamd.engine.keys import Keys
+from streamd.engine.quotas import Quotas
+from streamd.engine.reshard import Resharder
+from streamd.engine.streams import Streams
+from streamd.errors import ShardClosed, ShardMissing, StreamNotFound
+from streamd.storage.shard_log import Appended, ShardBatch, ShardKey, StoredBlock
+from streamd.storage.store import Store
+
+__all__ = ["Placed", "ReadBatch", "Refused", "Shards"]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a record was stored."""
+
+    shard_id: str
+    sequence_number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that was over its shard's write limit."""
+
+    shard_id: str
+
+
+@dataclass(slots=True, kw_only=True)
+class ReadBatch:
+    """What a read found: columns of equal length, oldest first, and where to go on.
+
+    ``next_after`` is None at the end of a closed shard, and then ``children`` are the shards that follow it.
+    """
+
+    shard: Shard
+    sequence_numbers: list[str] = field(default_factory=list)
+    arrivals_ms: list[int] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    data: list[bytes] = field(default_factory=list)
+    is_encrypted: list[bool] = field(default_factory=list)
+    byte_count: int = 0
+    behind_ms: int = 0
+    next_after: int | None = 0
+    children: list[Shard] = field(default_factory=list)
+
+
+class Shards:
+    """Puts records and reads them."""
+
+    def __init__(
+        self,
+        store: Store,
+        streams: Streams,
+        resharder: Resharder,
+        keys: Keys,
+        quotas: Quotas,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._streams = streams
+        self._resharder = resharder
+        self._keys = keys
+        self._quotas = quotas
+        self._clock = clock
+        self._turn = count()
+
+    async def put(
+        self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None
+    ) -> list[Placed | Refused]:
+        """Store records, each in the shard that owns its hash key; an outcome for each, in order.
+
+        ``hash_keys`` are the explicit ones. Records of one call that go to one shard are stored together. Raises
+        StoreFull and StoreFailed (records of earlier rounds of a raced reshard may be stored by then, unacknowledged),
+        StreamNotFound, MasterKeyMissing.
+        """
+        outcomes: list[Placed | Refused | None] = [None] * len(records.data)
+        pending: Sequence[int] = range(len(records.data))
+        for _ in range(CLOSED_RETRY_COUNT_MAX):
+            routes = self._route(stream, records, hash_keys, pending)
+            pending = await self._put_once(stream, records, routes, outcomes)
+            if not pending:
+                return [outcome for outcome in outcomes if outcome is not None]
+            await self._resharder.finish(stream.name, is_forced=True)
+            number = stream.number
+            stream = await self._streams.load(stream.name)
+            if stream.number != number:
+                raise StreamNotFound(stream.name)
+        raise ShardClosed
+
+    def route(
+        self, stream: Stream, keys: Sequence[bytes | None], hash_keys: Sequence[int | None] | None
+    ) -> list[Shard]:
+        """Tell which open shard each record would go to."""
+        shards = stream.tree.open_shards
+        if stream.distribution is Distribution.AUTO:
+            return [shards[next(self._turn) % len(shards)] for _ in keys]
+        if len(shards) == 1:
+            return [shards[0]] * len(keys)
+        if hash_keys is None:
+            return stream.tree.route(digests(key or b"" for key in keys))
+        return stream.tree.route(
+            digests((key or b"",))[0] if explicit is None else digest_of_hash_key(explicit)
+            for key, explicit in zip(keys, hash_keys, strict=True)
+        )
+
+    async def read(self, stream: Stream, shard: Shard, *, after: int, limit: int) -> ReadBatch:
+        """Read up to ``limit`` records, and up to the bound on bytes, after a position.
+
+        Raises ShardMissing, BlockDamaged, MasterKeyMissing.
+        """
+        now_ms = self._clock.now_ms()
+        run = await self._store.read(
+            ShardKey(stream.number, shard.index),
+            after=after,
+            byte_count_max=GET_RECORDS_BYTE_COUNT_MAX,
+            record_count_max=limit,
+            horizon_ms=stream.horizon_ms(now_ms),
+        )
+        batch = ReadBatch(shard=shard)
+        position = after
+        for block in run.blocks:
+            position = self._take(stream, batch, block, after=position, limit=limit)
+        is_at_tip = position + 1 >= run.state.next_position or not run.blocks
+        if is_at_tip:
+            position = max(position, run.state.next_position - 1)
+        else:
+            batch.behind_ms = max(0, now_ms - batch.arrivals_ms[-1])
+        batch.next_after = position
+        if is_at_tip and not shard.is_open:
+            batch.next_after = None
+            batch.children = stream.tree.children_of(shard.index)
+        return batch
+
+    async def wait_for_more(self, stream: Stream, shard: Shard, *, after: int, timeout_s: float) -> None:
+        """Wait until the shard holds something after a position, or ends, or the time is up."""
+        await self._store.wait_past(ShardKey(stream.number, shard.index), after=after, timeout_s=timeout_s)
+
+    async def tip(self, stream: Stream, shard: Shard) -> int:
+        """Give the position after which everything is still to come. Raises ShardMissing."""
+        state = await self._store.state(ShardKey(stream.number, shard.index))
+        return state.next_position - 1
+
+    async def before_time(self, stream: Stream, shard: Shard, *, time_ms: int) -> int:
+        """Give the position after which everything arrived at this time or later. Raises ShardMissing, BlockDamaged."""
+        return await self._store.position_at(ShardKey(stream.number, shard.index), time_ms=time_ms) - 1
+
+    def _route(
+        self,
+        stream: Stream,
+        records: RecordColumns,
+        hash_keys: Sequence[int | None] | None,
+        pending: Sequence[int],
+    ) -> dict[Shard, list[int]]:
+        is_whole = len(pending) == len(records.data)
+        keys = records.keys if is_whole else [records.keys[i] for i in pending]
+        explicit = hash_keys if is_whole or hash_keys is None else [hash_keys[i] for i in pending]
+        places: dict[int, list[int]] = {}
+        shards: dict[int, Shard] = {}
+        for place, shard in zip(pending, self.route(stream, keys, explicit), strict=True):
+            if shard.index in places:
+                places[shard.index].append(place)
+            else:
+                places[shard.index] = [place]
+                shards[shard.index] = shard
+        return {shards[index]: found for index, found in places.items()}
+
+    async def _put_once(
+        self,
+        stream: Stream,
+        records: RecordColumns,
+        routes: dict[Shard, list[int]],
+        outcomes: list[Placed | Refused | None],
+    ) -> list[int]:
+        """Append along these routes and note the outcomes; the places whose shard turned out to be closed."""
+        data_key = self._keys.current(stream)
+        batches: list[ShardBatch] = []
+        routed: list[tuple[Shard, list[int]]] = []
+        for shard, places in routes.items():
+            admitted = self._admit(stream, shard, records, places, outcomes)
+            if not admitted:
+                continue
+            columns = RecordColumns([records.keys[i] for i in admitted], [records.data[i] for i in admitted])
+            key = ShardKey(stream.number, shard.index)
+            batches.append(ShardBatch(key, columns, columns.byte_count, data_key))
+            routed.append((shard, admitted))
+        closed: list[int] = []
+        found = await self._store.append(batches) if batches else []
+        for (shard, places), outcome in zip(routed, found, strict=True):
+            match outcome:
+                case Appended():
+                    self._note(shard, places, outcome, outcomes)
+                case ShardClosed():
+                    closed.extend(places)
+                case ShardMissing():
+                    raise StreamNotFound(stream.name)
+        return sorted(closed)
+
+    def _admit(
+        self,
+        stream: Stream,
+        shard: Shard,
+        records: RecordColumns,
+        places: list[int],
+        outcomes: list[Placed | Refused | None],
+    ) -> list[int]:
+        """Take the records from the shard's write limit, if limits are on; refuse those over it."""
+        if not self._quotas.is_on:
+            return places
+        admitted = []
+        for place in places:
+            byte_count = len(records.data[place]) + len(records.keys[place] or b"")
+            if self._quotas.write(stream, shard, byte_count=byte_count):
+                admitted.append(place)
+            else:
+                outcomes[place] = Refused(shard.id)
+        return admitted
+
+    def _note(
+        self, shard: Shard, places: list[int], appended: Appended, outcomes: list[Placed | Refused | None]
+    ) -> None:
+        first = shard.sequence_number(appended.first_position, arrival_s=appended.arrival_ms // 1000)
+        identity = shard.id
+        for place, number in zip(places, sequence_numbers(first, len(places)), strict=True):
+            outcomes[place] = Placed(identity, number)
+
+    def _take(self, stream: Stream, batch: ReadBatch, block: StoredBlock, *, after: int, limit: int) -> int:
+        """Add a block's records after a position, within the bounds; the position of the last one added."""
+        header = block.header
+        body = sealed_body(block.content)
+        if header.is_encrypted:
+            key = self._keys.of_generation(stream, header.key_generation)
+            body = key.open(body, shard_index=batch.shard.index, record_count=header.record_count)
+        first = max(0, after + 1 - block.position)
+        last = min(header.record_count, first + limit - len(batch.data))
+        room = GET_RECORDS_BYTE_COUNT_MAX - batch.byte_count
+        for place, size in enumerate(sizes(body, record_count=header.record_count)[first:last], start=first):
+            if size > room and (batch.data or place > first):
+                last = place
+                break
+            room -= size
+        if last <= first:
+            return after
+        columns = decode(body, record_count=header.record_count, first=first, last=last)
+        number = batch.shard.sequence_number(block.position + first, arrival_s=header.arrival_ms // 1000)
+        batch.sequence_numbers += sequence_numbers(number, last - first)
+        batch.arrivals_ms += [header.arrival_ms] * (last - first)
+        batch.keys += columns.keys
+        batch.data += columns.data
+        batch.is_encrypted += [header.is_encrypted] * (last - first)
+        batch.byte_count = GET_RECORDS_BYTE_COUNT_MAX - room
+        return block.position + last - 1
