@@ -47,6 +47,13 @@ class Bells:
         """Give the socket on which a worker hears its bell."""
         return self._pairs[worker][0]
 
+    def close(self) -> None:
+        """Close this process's ends of all bells."""
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
+        self._flags.close()
+
 
 class Wakeups:
     """Who waits in this process, and how a commit reaches them."""
@@ -56,11 +63,17 @@ class Wakeups:
         self._worker = worker
         self._waiters: set[asyncio.Future[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_ending = False
 
     def listen(self) -> None:
         """Start to hear the bell on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._bells.ear(self._worker), self._heard)
+
+    def end_waits(self) -> None:
+        """Wake whoever waits, for good: from now on nobody waits here, so that a server can stop at once."""
+        self._is_ending = True
+        self.wake_here()
 
     def close(self) -> None:
         """Stop hearing, and wake whoever still waits."""
@@ -92,6 +105,8 @@ class Wakeups:
             try:
                 if is_ready():
                     return True
+                if self._is_ending:
+                    return False
                 async with asyncio.timeout_at(deadline):
                     await waiter
             except TimeoutError:

@@ -44,7 +44,10 @@ class Store:
         self._environment = Environment(directory.log_path, size_max=size_max)
         self._catalog = Catalog(self._environment)
         self._log = ShardLog(self._environment)
-        self._wakeups = Wakeups(bells or Bells(1), worker=worker)
+        # Those of a lone process are made here, and so are closed here.
+        self._is_alone = bells is None
+        self._bells = bells or Bells(1)
+        self._wakeups = Wakeups(self._bells, worker=worker)
         self._wakeups.listen()
         self._readers = ThreadPoolExecutor(_READER_THREAD_COUNT, thread_name_prefix="reader")
         self._committer = Committer(
@@ -65,6 +68,8 @@ class Store:
         """Commit what waits and close. Waiting readers are woken."""
         await self._committer.close()
         self._wakeups.close()
+        if self._is_alone:
+            self._bells.close()
         self._readers.shutdown(wait=True)
         self._environment.close()
 
@@ -150,6 +155,10 @@ class Store:
     async def wait_past(self, shard: ShardKey, *, after: int, timeout_s: float) -> bool:
         """Wait until the shard holds something after a position, or is sealed or gone; False when the time is up."""
         return await self._wakeups.wait(lambda: self._is_past(shard, after), timeout_s=timeout_s)
+
+    def end_waits(self) -> None:
+        """Wake every waiting reader of this process, for good: it is about to stop."""
+        self._wakeups.end_waits()
 
     # The catalog
 

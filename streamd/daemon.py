@@ -1,0 +1,153 @@
+"""One worker: the rooms built in order, taken down in reverse. Constructors only."""
+
+import asyncio
+import logging
+import signal
+import socket
+from dataclasses import dataclass
+from typing import NoReturn
+
+from streamd.config import Config
+from streamd.core.tokens import TokenMint
+from streamd.engine.clock import SystemClock
+from streamd.engine.engine import Engine
+from streamd.engine.keys import Keys
+from streamd.engine.on_demand import OnDemandScaler
+from streamd.engine.quotas import LimitsMode, Quotas
+from streamd.engine.reshard import Resharder
+from streamd.engine.retention import Janitor
+from streamd.engine.shards import Shards
+from streamd.engine.streams import Streams
+from streamd.errors import StoreFailed
+from streamd.kinesis.operation import KinesisDialect
+from streamd.metrics import Metrics
+from streamd.server.auth import AccessKeys, Authenticator
+from streamd.server.http import HttpDoor
+from streamd.server.pages import pages
+from streamd.storage.counters import Counters
+from streamd.storage.directory import DataDirectory
+from streamd.storage.signals import Bells
+from streamd.storage.store import Store
+
+__all__ = ["STORE_FAILED_STATUS", "Worker", "WorkerSeat"]
+
+_LOG = logging.getLogger(__name__)
+
+STORE_FAILED_STATUS = 74
+"""Exit status after the store failed to write or sync (EX_IOERR): the daemon is not started again by itself."""
+
+_FIGURES_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSeat:
+    """What a worker is handed by whoever started it; ``parent`` hears of the supervisor's end, -1 without one."""
+
+    index: int
+    listener: socket.socket
+    bells: Bells
+    metrics_folder: str
+    ready: socket.socket | None = None
+    parent_pipe: int = -1
+
+
+class Worker:
+    """One process's part of the daemon."""
+
+    def __init__(self, config: Config, directory: DataDirectory, seat: WorkerSeat) -> None:
+        self._config = config
+        self._directory = directory
+        self._seat = seat
+        self._stopping = asyncio.Event()
+        self._failure: StoreFailed | None = None
+
+    async def run(self) -> int:
+        """Serve until told to stop; the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        if self._seat.parent_pipe >= 0:
+            loop.add_reader(self._seat.parent_pipe, self._stopping.set)
+        metrics = Metrics()
+        clock = SystemClock()
+        store = Store(
+            self._directory,
+            size_max=self._config.store.size_max,
+            now_ms=clock.now_ms,
+            metrics=metrics,
+            on_failure=self._failed,
+            bells=self._seat.bells,
+            worker=self._seat.index,
+        )
+        counters = Counters(self._directory.counters_path)
+        try:
+            await self._serve(self._engine(store, counters, clock, metrics))
+        finally:
+            await store.close()
+            counters.close()
+        return STORE_FAILED_STATUS if self._failure else 0
+
+    def _engine(self, store: Store, counters: Counters, clock: SystemClock, metrics: Metrics) -> Engine:
+        account = self._config.account
+        streams = Streams(store, clock)
+        resharder = Resharder(store, streams, clock, transition_ms=account.transition_ms)
+        keys = Keys(lambda: self._directory.master_key(self._config.store.master_key))
+        quotas = Quotas(counters, clock, metrics, mode=LimitsMode(account.limits_mode))
+        return Engine(
+            store=store,
+            streams=streams,
+            shards=Shards(store, streams, resharder, keys, quotas, clock),
+            resharder=resharder,
+            keys=keys,
+            quotas=quotas,
+            tokens=TokenMint(self._directory.token_secret()),
+            clock=clock,
+            metrics=metrics,
+            account_id=account.account_id,
+            shard_quota=account.shard_quota,
+            on_demand_stream_quota=account.on_demand_stream_quota,
+            transition_ms=account.transition_ms,
+        )
+
+    async def _serve(self, engine: Engine) -> None:
+        keys = self._config.door.access_keys
+        authenticator = Authenticator(
+            None if keys is None else AccessKeys.parse(keys),
+            engine.clock.now_ms,
+            region=self._config.account.region,
+        )
+        door = HttpDoor(KinesisDialect(engine, authenticator), pages(engine, metrics_folder=self._seat.metrics_folder))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_note_worker(engine.metrics))]
+            if self._seat.index == 0:
+                tasks += self._start_services(group, engine)
+            await door.open(self._seat.listener)
+            if self._seat.ready is not None:
+                self._seat.ready.send(b"\0")
+            await self._stopping.wait()
+            engine.store.end_waits()
+            await door.close()
+            for task in tasks:
+                task.cancel()
+
+    def _start_services(self, group: asyncio.TaskGroup, engine: Engine) -> list[asyncio.Task[NoReturn]]:
+        """Start what one worker does for all."""
+        janitor = Janitor(engine.store, engine.streams, engine.resharder, engine.clock, engine.metrics)
+        scaler = OnDemandScaler(
+            engine.store, engine.streams, engine.resharder, engine.clock, shard_quota=engine.shard_quota
+        )
+        return [
+            group.create_task(janitor.run(transition_ms=engine.transition_ms)),
+            group.create_task(scaler.run()),
+        ]
+
+    def _failed(self, failure: StoreFailed) -> None:
+        _LOG.critical("%s; the daemon ends, so that nothing more is acknowledged", failure)
+        self._failure = failure
+        self._stopping.set()
+
+
+async def _note_worker(metrics: Metrics) -> NoReturn:
+    while True:
+        metrics.note_worker()
+        await asyncio.sleep(_FIGURES_PAUSE_S)

@@ -1,0 +1,31 @@
+"""The server's own pages: is it alive, may it be sent work, and what has it counted."""
+
+import orjson
+
+from streamd.engine.engine import Engine
+from streamd.metrics import CONTENT_TYPE, expose
+from streamd.server.figures import store_figures
+from streamd.server.http import Page
+
+__all__ = ["pages"]
+
+_JSON = "application/json"
+
+
+def pages(engine: Engine, *, metrics_folder: str) -> dict[str, Page]:
+    """Make the pages by path."""
+
+    async def healthz() -> tuple[int, str, bytes]:
+        return 200, _JSON, orjson.dumps({"status": "ok"})
+
+    async def readyz() -> tuple[int, str, bytes]:
+        # A read goes through the store, so an environment that was lost is noticed too.
+        await engine.store.version("account/settings")
+        if (failure := engine.store.failure) is not None:
+            return 503, _JSON, orjson.dumps({"status": "not ready", "reason": str(failure)})
+        return 200, _JSON, orjson.dumps({"status": "ready"})
+
+    async def metrics() -> tuple[int, str, bytes]:
+        return 200, CONTENT_TYPE, expose(metrics_folder, await store_figures(engine))
+
+    return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
