@@ -120,6 +120,8 @@ class Stream:
     distribution: Distribution = Distribution.USER_PARTITION_KEY
     warm_mibps: int | None = None
     encryption: Encryption = field(default_factory=Encryption)
+    encryption_starts_ms: tuple[int, ...] = ()
+    encryption_stops_ms: tuple[int, ...] = ()
     metrics: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     policy: str | None = None
@@ -190,6 +192,8 @@ class Stream:
             "warm_mibps": self.warm_mibps,
             "key_id": self.encryption.key_id,
             "keys": [[key.generation, key.wrapped.hex()] for key in self.encryption.keys],
+            "encryption_starts_ms": self.encryption_starts_ms,
+            "encryption_stops_ms": self.encryption_stops_ms,
             "metrics": self.metrics,
             "tags": self.tags,
             "policy": self.policy,
@@ -213,6 +217,8 @@ class Stream:
             encryption=Encryption(key_id=rest.pop("key_id"), keys=keys),
             mode_changes_ms=tuple(rest.pop("mode_changes_ms")),
             scalings_ms=tuple(rest.pop("scalings_ms")),
+            encryption_starts_ms=tuple(rest.pop("encryption_starts_ms")),
+            encryption_stops_ms=tuple(rest.pop("encryption_stops_ms")),
             metrics=tuple(rest.pop("metrics")),
             consumers=tuple(Consumer(**consumer) for consumer in rest.pop("consumers")),
             reshard=None if reshard is None else _reshard_from_document(reshard),

@@ -88,17 +88,20 @@ class Janitor:
         gone = [shard.index for shard in stream.tree if shard not in visible]
         if not gone:
             return
-        await self._dig(f"{GRAVE_PREFIX}{stream.number}-{gone[0]}", gone)
+        if not await self._dig(f"{GRAVE_PREFIX}{stream.number}-{gone[0]}", gone):
+            # A grave that a crash left open may name fewer shards than are gone by now: it is filled first.
+            return
         try:
             await self._streams.change(stream.name, lambda current: _without(current, stream, gone))
         except StreamNotFound:
             return
 
-    async def _dig(self, key: str, indexes: Sequence[int]) -> None:
+    async def _dig(self, key: str, indexes: Sequence[int]) -> bool:
         try:
             await self._store.compare_and_set(key, orjson.dumps(indexes), expected=None)
         except CatalogConflict:
-            return
+            return False
+        return True
 
     async def _bury_all(self) -> None:
         for name in await self._store.scan(GRAVE_PREFIX, limit=_GRAVE_COUNT_MAX):

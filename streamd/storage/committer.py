@@ -148,18 +148,7 @@ class Committer:
         with self._queue_changed:
             while not self._queue and not self._is_stopping:
                 self._queue_changed.wait()
-            works: list[_Work] = []
-            byte_count = 0
-            while self._queue:
-                work = self._queue[0]
-                if works and type(work) is not type(works[0]):
-                    break
-                if isinstance(work, _Append):
-                    if works and byte_count + work.byte_count > COMMIT_BYTE_COUNT_MAX:
-                        break
-                    byte_count += work.byte_count
-                works.append(self._queue.popleft())
-            return works
+            return _group(self._queue)
 
     def _commit(self, works: Sequence[_Work]) -> list[object]:
         """Do the work in one transaction and sync it. Raises StoreFull, with nothing done, and LMDB's errors."""
@@ -243,6 +232,19 @@ class Committer:
             work.done.exception()
         self._room_changed()
         self._on_failure(failure)
+
+
+def _group(queue: deque[_Work]) -> list[_Work]:
+    """Take from a queue's head what one commit may hold: works of one kind, within the bound on bytes."""
+    works: list[_Work] = []
+    byte_count = 0
+    while queue and (not works or type(queue[0]) is type(works[0])):
+        work = queue[0]
+        byte_count += work.byte_count if isinstance(work, _Append) else 0
+        if works and byte_count > COMMIT_BYTE_COUNT_MAX:
+            break
+        works.append(queue.popleft())
+    return works
 
 
 def _outcome_of(work: _Change, transaction: lmdb.Transaction) -> object:
