@@ -1,0 +1,205 @@
+"""One request, from bytes to bytes: what AWS's front end does, in its order, around every operation.
+
+Method, content type, body, target, signature, types, constraints, rate, operation. Whatever an operation raises
+becomes AWS's fault in the request's own codec; an error that is a bug becomes a 500 and a traceback in the log, and
+the next request is served.
+"""
+
+import logging
+import os
+import time
+import zlib
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Protocol
+
+from streamd.core.limits import BODY_BYTE_COUNT_MAX, WAIT_MS_MAX
+from streamd.core.sigv4 import Caller, SignedRequest
+from streamd.engine.engine import Engine
+from streamd.errors import StreamdError
+from streamd.kinesis.codecs import CBOR, JSON, PLAIN_JSON, Codec, codec_of
+from streamd.kinesis.exchange import Answer, Call, Handler, Reply
+from streamd.kinesis.faults import Fault, InternalFailure, SerializationFailed, UnknownOperation
+from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
+from streamd.kinesis.rates import RATE_BY_OPERATION, RateScope
+from streamd.kinesis.refusals import fault_of
+from streamd.kinesis.validation import check
+
+__all__ = ["Authenticates", "KinesisDialect"]
+
+_LOG = logging.getLogger(__name__)
+_SERVICE = "Kinesis_20131202."
+_XML_NO_SERVICE = (
+    b"<AccessDeniedException>\n"
+    b"  <Message>Unable to determine service/operation name to be authorized</Message>\n"
+    b"</AccessDeniedException>\n"
+)
+_WAIT_HEADER = "x-streamd-wait-ms"
+_WAIT_DIGIT_COUNT_MAX = 9
+
+
+class Authenticates(Protocol):
+    """Ties a request to a caller. The daemon hands one that knows the access keys."""
+
+    def authenticate(self, request: SignedRequest) -> Caller:
+        """Tell who sent a request. Raises AuthenticationError."""
+        ...
+
+
+class KinesisDialect:
+    """Answers Kinesis requests."""
+
+    def __init__(self, engine: Engine, authenticator: Authenticates) -> None:
+        self._engine = engine
+        self._authenticator = authenticator
+
+    async def answer(self, request: SignedRequest) -> Reply:
+        """Answer one request. Never raises: whatever goes wrong is an answer too."""
+        started = time.perf_counter()
+        if request.method != "POST":
+            return _reply(403, _XML_NO_SERVICE, content_type=None)
+        codec = codec_of(request.headers.get("content-type"))
+        target = request.headers.get("x-amz-target", "")
+        operation = target.removeprefix(_SERVICE) if target.startswith(_SERVICE) else ""
+        is_known = operation in HANDLER_BY_OPERATION or operation in LATER_OPERATIONS
+        if codec is PLAIN_JSON and request.body:
+            return _plain_json_reply(request)
+        spoken = codec if codec in (JSON, CBOR) else CBOR
+        try:
+            answer = await self._answer(request, codec, operation if is_known else None)
+            reply, error = _reply(200, _body(answer, spoken), content_type=spoken.content_type), ""
+        except Exception as cause:
+            fault = self._fault(operation, cause)
+            reply = _reply(fault.status, spoken.encode_fault(fault), content_type=spoken.content_type)
+            error = fault.code
+        name = operation if is_known else "Unknown"
+        self._engine.metrics.answered(name, error=error, duration_s=time.perf_counter() - started)
+        return reply
+
+    def _fault(self, operation: str, cause: Exception) -> Fault:
+        """Give AWS's fault for whatever went wrong; a bug of ours goes to the log with its traceback."""
+        match cause:
+            case Fault():
+                return cause
+            case StreamdError():
+                fault = fault_of(cause, account_id=self._engine.account_id)
+                if fault.status >= 500:
+                    _LOG.error("%s failed: %s", operation, cause)
+                return fault
+            case _:
+                _LOG.error("%s failed; this is a bug in streamd", operation, exc_info=cause)
+                return InternalFailure("The server failed to process the request; its log says why.")
+
+    async def _answer(self, request: SignedRequest, codec: Codec | None, operation: str | None) -> Answer:
+        if not request.body:
+            # AWS says what it missed most: a body, or anything it knows at all.
+            raise SerializationFailed if operation else UnknownOperation
+        if codec is None:
+            raise UnknownOperation
+        document = codec.decode(_plain_body(request))
+        if not isinstance(document, dict | list):
+            raise SerializationFailed
+        if operation is None:
+            raise UnknownOperation
+        caller = self._authenticator.authenticate(request)
+        handler: Handler | None = HANDLER_BY_OPERATION.get(operation)
+        if handler is None:
+            raise Fault("UnsupportedOperationException", f"{operation} is not supported by this version of streamd.")
+        members = check(operation, document)
+        _refuse_stream_id(members)
+        call = Call(
+            operation=operation,
+            members=members,
+            region=caller.region,
+            codec=codec,
+            wait_ms=_wait_ms(request.headers),
+        )
+        if self._engine.quotas.is_on:
+            self._take_call(call)
+        return await handler(self._engine, call)
+
+    def _take_call(self, call: Call) -> None:
+        """Count a call against AWS's rate for its operation. Raises Fault when it is over."""
+        scope, rate_per_s = RATE_BY_OPERATION.get(call.operation, (None, 0))
+        if scope is None:
+            return
+        account_id = self._engine.account_id
+        named = call.get("StreamName") or call.get("StreamARN") or call.get("ResourceARN") or call.get("ConsumerARN")
+        stream = str(named or "").rpartition("stream/")[2].partition("/")[0]
+        shard = call.get("ShardId")
+        place = {RateScope.ACCOUNT: account_id, RateScope.STREAM: stream, RateScope.SHARD: f"{stream}/{shard}"}[scope]
+        if self._engine.quotas.call(call.operation, scope=place, rate_per_s=rate_per_s):
+            return
+        match scope:
+            case RateScope.ACCOUNT:
+                raise Fault("LimitExceededException", f"Rate exceeded for account {account_id}.")
+            case RateScope.STREAM:
+                sentence = f"Rate exceeded for stream {stream} under account {account_id}."
+                raise Fault("LimitExceededException", sentence)
+            case RateScope.SHARD:
+                sentence = f"Rate exceeded for shard {shard} in stream {stream} under account {account_id}."
+                raise Fault("ProvisionedThroughputExceededException", sentence)
+
+
+def _refuse_stream_id(members: Mapping[str, object]) -> None:
+    """Refuse the member that AWS reserves for later: ignoring it could name another stream than was meant."""
+    if "StreamId" in members:
+        raise Fault("InvalidArgumentException", "StreamId is not implemented. Use StreamName or StreamARN.")
+
+
+def _wait_ms(headers: Mapping[str, str]) -> int:
+    text = headers.get(_WAIT_HEADER)
+    if text is None:
+        return 0
+    # The length counts first: a text of thousands of digits cannot be turned into a number.
+    if not (text.isascii() and text.isdigit() and len(text) <= _WAIT_DIGIT_COUNT_MAX) or int(text) > WAIT_MS_MAX:
+        raise Fault("InvalidArgumentException", f"{_WAIT_HEADER} must be 0 to {WAIT_MS_MAX} milliseconds")
+    return int(text)
+
+
+def _plain_body(request: SignedRequest) -> bytes:
+    """Undo the content encoding, which the signature covers and so cannot be undone before."""
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity", "aws-chunked"):
+        return request.body
+    if encoding not in ("gzip", "x-gzip"):
+        raise SerializationFailed
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        body = inflater.decompress(request.body, BODY_BYTE_COUNT_MAX)
+    except zlib.error:
+        raise SerializationFailed from None
+    if not inflater.eof:
+        # Cut short, or larger than any request may be once it is inflated.
+        raise SerializationFailed
+    return body
+
+
+def _body(answer: Answer, codec: Codec) -> bytes:
+    if answer is None:
+        return b""
+    return answer if isinstance(answer, bytes) else codec.encode(answer)
+
+
+def _plain_json_reply(request: SignedRequest) -> Reply:
+    """Answer a request in plain JSON, which AWS's front end parses and then does not know what to do with."""
+    try:
+        PLAIN_JSON.decode(request.body)
+    except SerializationFailed:
+        status, code = 400, "SerializationException"
+    else:
+        status, code = 404, "UnknownOperationException"
+    body = PLAIN_JSON.encode({"Output": {"__type": f"com.amazon.coral.service#{code}"}, "Version": "1.0"})
+    return _reply(status, body, content_type=PLAIN_JSON.content_type)
+
+
+def _reply(status: int, body: bytes, *, content_type: str | None) -> Reply:
+    noise = os.urandom(70)
+    identity = noise[:16].hex()
+    headers = {
+        "x-amzn-RequestId": f"{identity[:8]}-{identity[8:12]}-{identity[12:16]}-{identity[16:20]}-{identity[20:]}",
+        "x-amz-id-2": b64encode(noise[16:]).decode(),
+    }
+    if content_type is not None:
+        headers["Content-Type"] = content_type
+    return Reply(status, headers, body)

@@ -1,0 +1,144 @@
+"""Holds a request's document against the shape of its operation, and says what is wrong as AWS does.
+
+Types come first: the first member of a wrong type ends the request with a `SerializationException`. Then
+all broken constraints are reported together, ten at most, in one `ValidationException`. What passes has
+`bytes` for blobs and integer milliseconds for moments, and only the members that the shape names: a null
+counts as absent, and an unknown member is ignored, as AWS does both.
+
+Puts are what this server exists for, so a batch of well-formed records is checked all at once. Whatever
+the quick way cannot wave through goes the slow way, which checks the same and can also explain.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import islice
+from types import NoneType
+from typing import Any
+
+from pybase64 import b64decode
+
+from streamd.kinesis.faults import SerializationFailed, ValidationFailed
+from streamd.kinesis.shapes import INPUT_BY_OPERATION
+from streamd.kinesis.shapes_kinds import StructureShape
+from streamd.kinesis.shapes_members import DATA, ENTRIES, HASH_KEY, PARTITION_KEY
+from streamd.kinesis.validation_types import WHOLE_ENDS, read_structure
+from streamd.kinesis.validation_violations import violations
+
+__all__ = ["VIOLATION_COUNT_MAX", "check"]
+
+# AWS reports no more than this, and counts no more either.
+VIOLATION_COUNT_MAX = 10
+
+# The quick way's bounds are the shapes' own, which name all of these.
+_ENTRY_COUNT_MAX = ENTRIES.maximum or 0
+_BLOB_BYTE_COUNT_MAX = DATA.maximum or 0
+_KEY_LENGTH_MIN = PARTITION_KEY.minimum or 0
+_KEY_LENGTH_MAX = PARTITION_KEY.maximum or 0
+_HASH_KEY_MATCHER = re.compile(HASH_KEY.pattern or "", re.ASCII)
+
+_PUT_RECORDS = INPUT_BY_OPERATION["PutRecords"]
+_PUT_RECORDS_ENVELOPE = StructureShape(
+    _PUT_RECORDS.name, {name: shape for name, shape in _PUT_RECORDS.members.items() if name != "Records"}
+)
+
+
+def check(operation: str, document: object) -> dict[str, Any]:
+    """Return the members of a request, with blobs as bytes and moments as milliseconds.
+
+    Raises SerializationFailed for a wrong type, ValidationFailed for broken constraints, and KeyError if
+    the operation has no shape.
+    """
+    shape = INPUT_BY_OPERATION[operation]
+    if not isinstance(document, dict):
+        raise SerializationFailed(
+            "Start of list found where not expected" if isinstance(document, list) else None
+        )
+    if operation == "PutRecords":
+        members = _well_formed_batch(document)
+        if members is not None:
+            return members
+    return _explained(shape, document)
+
+
+def _explained(shape: StructureShape, document: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the members of a request, or raise with every reason against it."""
+    members = read_structure(shape, document)
+    found = list(islice(violations(shape, members), VIOLATION_COUNT_MAX))
+    if found:
+        noun = "error" if len(found) == 1 else "errors"
+        raise ValidationFailed(f"{len(found)} validation {noun} detected: {'; '.join(found)}")
+    return members
+
+
+def _well_formed_batch(document: Mapping[Any, Any]) -> dict[str, Any] | None:
+    """Return the members of a PutRecords request whose records are well formed, or None to look closer."""
+    entries = document.get("Records")
+    if not isinstance(entries, list) or set(map(type, entries)) != {dict}:
+        return None
+    blobs = _blobs([entry.get("Data") for entry in entries])
+    keys = [entry.get("PartitionKey") for entry in entries]
+    hash_keys = [entry.get("ExplicitHashKey") for entry in entries]
+    if (
+        blobs is None
+        or len(entries) > _ENTRY_COUNT_MAX
+        or not _are_keys(keys)
+        or not _are_hash_keys(hash_keys)
+    ):
+        return None
+    rest = {name: value for name, value in document.items() if name != "Records"}
+    members = _explained(_PUT_RECORDS_ENVELOPE, rest)
+    members["Records"] = _records(blobs, keys, hash_keys)
+    return members
+
+
+def _records(blobs: list[bytes], keys: list[Any], hash_keys: list[Any]) -> list[dict[str, Any]]:
+    """Return the records with the members that they have."""
+    records: list[dict[str, Any]]
+    if keys[0] is None:
+        records = [{"Data": blob} for blob in blobs]
+    else:
+        records = [{"Data": blob, "PartitionKey": key} for blob, key in zip(blobs, keys, strict=True)]
+    if any(hash_keys):
+        for record, hash_key in zip(records, hash_keys, strict=True):
+            if hash_key is not None:
+                record["ExplicitHashKey"] = hash_key
+    return records
+
+
+def _blobs(values: list[Any]) -> list[bytes] | None:
+    """Return the bytes of all blobs, or None if one is not a good one."""
+    blobs: list[bytes] = values
+    types = set(map(type, values))
+    if types == {str}:
+        try:
+            blobs = [b64decode(text, validate=True) for text in values]
+        except ValueError:
+            return None
+        if not WHOLE_ENDS.fullmatch("".join([text[-4:] for text in values])):
+            return None
+    elif types != {bytes}:
+        return None
+    return blobs if max(map(len, blobs)) <= _BLOB_BYTE_COUNT_MAX else None
+
+
+def _are_keys(keys: list[Any]) -> bool:
+    """Return whether all partition keys are good ones, or all are absent."""
+    types = set(map(type, keys))
+    if types == {NoneType}:
+        return True
+    if types != {str}:
+        return False
+    lengths = list(map(len, keys))
+    return min(lengths) >= _KEY_LENGTH_MIN and max(lengths) <= _KEY_LENGTH_MAX
+
+
+def _are_hash_keys(hash_keys: list[Any]) -> bool:
+    """Return whether all explicit hash keys are good ones or absent."""
+    if not any(hash_keys):
+        return set(map(type, hash_keys)) == {NoneType}
+    return all(
+        hash_key is None or (isinstance(hash_key, str) and _HASH_KEY_MATCHER.fullmatch(hash_key))
+        for hash_key in hash_keys
+    )
