@@ -121,7 +121,7 @@ class Worker:
             tasks = [group.create_task(_note_worker(engine.metrics))]
             if self._seat.index == 0:
                 tasks += self._start_services(group, engine)
-            await door.open(self._seat.listener)
+            tasks.append(await door.open(self._seat.listener, group))
             if self._seat.ready is not None:
                 self._seat.ready.send(b"\0")
             await self._stopping.wait()

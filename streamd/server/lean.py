@@ -1,0 +1,315 @@
+"""The lean door: ``POST`` with a length, straight from the socket to the dialect and back.
+
+Single puts are what this server exists for, and for them the HTTP layer is the cost, so the requests that every SDK
+sends are read here with llhttp (by httptools) and a few byte searches. Whatever else comes on a connection (another
+method, a chunked body, ``Expect``, an upgrade, a head that is not well formed) is handed over to aiohttp with every
+byte unread, and aiohttp keeps the connection from there on.
+
+Bounded: a head, a body, the bytes kept for a pipelining client, the time for a head and a body to arrive, the time a
+connection may idle, and the number of connections. One request of a connection is answered at a time.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import NoReturn, Protocol, cast
+
+import httptools
+
+from streamd.core.limits import BODY_BYTE_COUNT_MAX
+from streamd.core.sigv4 import SignedRequest
+from streamd.kinesis.exchange import Reply
+
+__all__ = ["Dialect", "LeanConnection", "LeanHall"]
+
+_HEAD_BYTE_COUNT_MAX = 64 * 1024
+_PIPELINE_BYTE_COUNT_MAX = 64 * 1024
+_PATIENCE_S = 60.0
+_IDLE_S = 75.0
+_SWEEP_PAUSE_S = 5.0
+_CONNECTION_COUNT_MAX = 20_000
+_STARTS = b"POST /"
+_HANDED_OVER_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+class Dialect(Protocol):
+    """Answers requests. Never raises."""
+
+    async def answer(self, request: SignedRequest) -> Reply:
+        """Answer one request."""
+        ...
+
+
+class LeanHall:
+    """The lean connections of a worker: makes them, bounds them, ends those that idle or dawdle."""
+
+    def __init__(self, dialect: Dialect, fallback: Callable[[], asyncio.Protocol]) -> None:
+        self.dialect = dialect
+        self.fallback = fallback
+        self.connections: set[LeanConnection] = set()
+        self.group: asyncio.TaskGroup | None = None
+        self._date = (0, b"")
+
+    def connect(self) -> "LeanConnection":
+        """Make the protocol of a new connection."""
+        return LeanConnection(self)
+
+    def has_room(self) -> bool:
+        """Tell whether one more connection may be kept."""
+        return len(self.connections) < _CONNECTION_COUNT_MAX
+
+    async def run(self) -> NoReturn:
+        """Answer requests and end stale connections, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self.group = group
+            while True:
+                await asyncio.sleep(_SWEEP_PAUSE_S)
+                now_s = time.monotonic()
+                for connection in [c for c in self.connections if c.is_stale(now_s)]:
+                    connection.abort()
+        raise AssertionError("the loop above never ends")
+
+    async def drain(self, *, patience_s: float) -> None:
+        """Close what idles, let the requests in hand finish, then close the rest."""
+        deadline = time.monotonic() + patience_s
+        for connection in list(self.connections):
+            connection.finish()
+        while self.connections and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in list(self.connections):
+            connection.abort()
+
+    def date(self) -> bytes:
+        """Give the ``Date`` header's value; written anew once a second."""
+        now_s = int(time.time())
+        if self._date[0] != now_s:
+            self._date = now_s, formatdate(now_s, usegmt=True).encode()
+        return self._date[1]
+
+
+class _Head:
+    """What llhttp found in one head."""
+
+    __slots__ = ("headers", "url")
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.url = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+class LeanConnection(asyncio.Protocol):
+    """One connection, until it closes or is handed over."""
+
+    __slots__ = (
+        "_body",
+        "_body_byte_count",
+        "_buffer",
+        "_hall",
+        "_is_busy",
+        "_is_ending",
+        "_is_paused",
+        "_keeps_alive",
+        "_request",
+        "_since_s",
+        "_transport",
+        "_wanted_byte_count",
+        "_writable",
+    )
+
+    def __init__(self, hall: LeanHall) -> None:
+        self._hall = hall
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._request: SignedRequest | None = None
+        self._body: list[bytes] = []
+        self._body_byte_count = 0
+        self._wanted_byte_count = 0
+        self._keeps_alive = True
+        self._is_busy = False
+        self._is_ending = False
+        self._is_paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self._since_s = time.monotonic()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection, or end it when there are too many."""
+        # uvloop's transports are asyncio's in all but their base class.
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._hall.has_room():
+            self._transport.abort()
+            return
+        self._hall.connections.add(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Forget the connection; a request in hand is still carried out, only nobody hears of it."""
+        self._hall.connections.discard(self)
+        self._transport = None
+        self.resume_writing()
+
+    def eof_received(self) -> bool:
+        """Keep a half-closed connection until the request in hand is answered."""
+        self._is_ending = True
+        return self._is_busy
+
+    def pause_writing(self) -> None:
+        """Note that the client reads slowly: its next request waits until it has taken this answer."""
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """Note that the client has caught up, or is gone."""
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes as they come."""
+        if self._is_busy:
+            self._buffer += data
+            if len(self._buffer) > _PIPELINE_BYTE_COUNT_MAX and self._transport is not None:
+                self._is_paused = True
+                self._transport.pause_reading()
+            return
+        if self._request is not None:
+            self._add_to_body(data)
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        self._read_head()
+
+    def is_stale(self, now_s: float) -> bool:
+        """Tell whether the client has idled, or taken its time over a request, for too long."""
+        if self._is_busy:
+            return False
+        is_within_request = bool(self._buffer) or self._request is not None
+        return now_s - self._since_s > (_PATIENCE_S if is_within_request else _IDLE_S)
+
+    def finish(self) -> None:
+        """Close after the request in hand, or now."""
+        self._is_ending = True
+        if not self._is_busy and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _read_head(self) -> None:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            is_ours = self._buffer.startswith(_STARTS) or _STARTS.startswith(self._buffer)
+            if not is_ours or len(self._buffer) > _HEAD_BYTE_COUNT_MAX:
+                self._hand_over()
+            return
+        head = _Head()
+        parser = httptools.HttpRequestParser(head)
+        try:
+            parser.feed_data(self._buffer[: end + 4])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._hand_over()
+            return
+        length = _length_of(head, parser.get_method())
+        if length is None or length > BODY_BYTE_COUNT_MAX or end > _HEAD_BYTE_COUNT_MAX:
+            # aiohttp also refuses what is too large: it goes on reading for a while, without which a client that is
+            # still sending would see a reset connection and not the answer.
+            self._hand_over()
+            return
+        self._keeps_alive = parser.should_keep_alive()
+        path, _, query = head.url.decode("utf-8", "surrogateescape").partition("?")
+        self._request = SignedRequest(method="POST", path=path, query=query, headers=_headers_of(head), body=b"")
+        self._wanted_byte_count = length
+        rest, self._buffer = self._buffer[end + 4 :], b""
+        self._add_to_body(rest)
+
+    def _add_to_body(self, data: bytes) -> None:
+        missing = self._wanted_byte_count - self._body_byte_count
+        if len(data) < missing:
+            self._body.append(data)
+            self._body_byte_count += len(data)
+            return
+        self._body.append(data if len(data) == missing else data[:missing])
+        self._buffer = data[missing:]
+        request = self._request
+        assert request is not None
+        assert self._hall.group is not None
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._request, self._body, self._body_byte_count = None, [], 0
+        self._is_busy = True
+        self._hall.group.create_task(
+            self._answer(
+                SignedRequest(
+                    method=request.method, path=request.path, query=request.query, headers=request.headers, body=body
+                )
+            )
+        )
+
+    async def _answer(self, request: SignedRequest) -> None:
+        reply = await self._hall.dialect.answer(request)
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            is_last = self._is_ending or not self._keeps_alive
+            transport.write(self._written(reply, is_last=is_last))
+            if self._writable is not None:
+                await self._writable
+            if is_last:
+                transport.close()
+        self._is_busy = False
+        self._since_s = time.monotonic()
+        if self._is_paused and self._transport is not None:
+            self._is_paused = False
+            self._transport.resume_reading()
+        if self._buffer and self._transport is not None and not self._transport.is_closing():
+            self._read_head()
+
+    def _written(self, reply: Reply, *, is_last: bool) -> bytes:
+        fields = "".join([f"{name}: {value}\r\n" for name, value in reply.headers.items()]).encode()
+        return b"HTTP/1.1 %d %b\r\nServer: streamd\r\nDate: %b\r\n%b%bContent-Length: %d\r\n\r\n%b" % (
+            reply.status,
+            _REASONS.get(reply.status, b""),
+            self._hall.date(),
+            fields,
+            b"Connection: close\r\n" if is_last else b"",
+            len(reply.body),
+            reply.body,
+        )
+
+    def _hand_over(self) -> None:
+        """Let aiohttp have the connection and every byte that was not dealt with."""
+        transport, self._transport = self._transport, None
+        assert transport is not None
+        self._hall.connections.discard(self)
+        fallback = self._hall.fallback()
+        transport.set_protocol(fallback)
+        fallback.connection_made(transport)
+        unread, self._buffer = self._buffer, b""
+        fallback.data_received(unread)
+
+
+def _length_of(head: _Head, method: bytes) -> int | None:
+    """Give the body's length; None for a request that is aiohttp's business."""
+    if method != b"POST":
+        return None
+    length = 0
+    for name, value in head.headers:
+        if name in _HANDED_OVER_HEADERS:
+            return None
+        if name == b"content-length":
+            length = int(value)
+    return length
+
+
+def _headers_of(head: _Head) -> dict[str, str]:
+    """Give the headers by lower-case name, those sent twice joined as SigV4 joins them."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in head.headers:
+        name, value = raw_name.decode("utf-8", "surrogateescape"), raw_value.decode("utf-8", "surrogateescape")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
