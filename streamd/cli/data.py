@@ -1,0 +1,100 @@
+"""``streamd data``: what a data directory holds, and whether all of it is as it was written.
+
+Both verbs read one frozen moment, beside a running daemon or without one, and change nothing.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from streamd.cli.options import examples, json_option
+from streamd.cli.output import byte_count_text, json_text, table, write
+from streamd.storage import inspect
+from streamd.storage.inspect import CheckReport, ShardStats
+
+__all__ = ["data"]
+
+_DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.group()
+def data() -> None:
+    """Check or measure a data directory."""
+
+
+@data.command(epilog=examples("streamd data check ./streamd-data", "streamd data check /var/lib/streamd --json"))
+@click.argument("directory", type=_DIRECTORY, metavar="DIR")
+@json_option()
+def check(directory: Path, *, as_json: bool) -> None:
+    """Verify all that is stored in DIR: every checksum, every shard's order, every count.
+
+    The exit status is 1 when there is a fault. A daemon may run meanwhile: what is checked is one moment of it.
+    """
+    with _bar() as advance:
+        report = inspect.check(directory, progress=advance)
+    write(json_text(asdict(report)) if as_json else _page_of(report))
+    if report.faults:
+        raise click.exceptions.Exit(1)
+
+
+@data.command(epilog=examples("streamd data stats ./streamd-data", "streamd data stats /var/lib/streamd --json"))
+@click.argument("directory", type=_DIRECTORY, metavar="DIR")
+@json_option()
+def stats(directory: Path, *, as_json: bool) -> None:
+    """Count what DIR holds: records, bytes, blocks, oldest and newest arrival of every shard."""
+    found = inspect.stats(directory)
+    if as_json:
+        write(json_text([asdict(shard) for shard in found]))
+        return
+    headings = ["stream", "shard", "state", "records", "bytes", "blocks", "oldest", "newest"]
+    write(table(headings, [_row_of(shard) for shard in found], right=[3, 4, 5]))
+
+
+def _page_of(report: CheckReport) -> str:
+    counts = (
+        f"{report.stream_count:,} streams, {report.shard_count:,} shards, {report.block_count:,} blocks, "
+        f"{report.record_count:,} records, {byte_count_text(report.byte_count)}"
+    )
+    if not report.faults:
+        return f"{counts}: no fault"
+    faults = table(["place", "fault"], [[fault.place, fault.reason] for fault in report.faults])
+    count = len(report.faults)
+    return f"{counts}: {count:,} fault{'' if count == 1 else 's'}\n\n{faults}"
+
+
+def _row_of(shard: ShardStats) -> list[str]:
+    return [
+        shard.stream_name,
+        shard.shard_id,
+        "OPEN" if shard.is_open else "CLOSED",
+        f"{shard.record_count:,}",
+        f"{shard.byte_count:,}",
+        f"{shard.block_count:,}",
+        _time_text(shard.oldest_ms),
+        _time_text(shard.newest_ms),
+    ]
+
+
+def _time_text(time_ms: int | None) -> str:
+    if time_ms is None:
+        return "-"
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """Give what hears how many blocks are done; draws a bar at a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    columns = (TextColumn("blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("blocks", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
