@@ -1,0 +1,1 @@
+"""The tests. They enter by the door a user uses."""
