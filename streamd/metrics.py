@@ -62,6 +62,9 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._labels: set[str] = set()
+        # Looking a child up by its labels costs more than counting, so the hot ones are kept at hand.
+        self._answered: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._puts: dict[str, tuple[Counter, Counter]] = {}
         self._requests = self._counter(
             "streamd_requests", "Requests answered; error is empty on success", ("operation", "error")
         )
@@ -118,14 +121,23 @@ class Metrics:
 
     def answered(self, operation: str, *, error: str, duration_s: float) -> None:
         """Count one request."""
-        self._requests.labels(operation, error).inc()
-        self._request_seconds.labels(operation).observe(duration_s)
+        kept = self._answered.get((operation, error))
+        if kept is None:
+            kept = self._requests.labels(operation, error), self._request_seconds.labels(operation)
+            self._answered[operation, error] = kept
+        kept[0].inc()
+        kept[1].observe(duration_s)
 
     def put(self, stream: str, *, record_count: int, byte_count: int) -> None:
         """Count records that were acknowledged."""
-        label = self._label(stream)
-        self._records_in.labels(label).inc(record_count)
-        self._bytes_in.labels(label).inc(byte_count)
+        kept = self._puts.get(stream)
+        if kept is None:
+            label = self._label(stream)
+            kept = self._records_in.labels(label), self._bytes_in.labels(label)
+            if label == stream:
+                self._puts[stream] = kept
+        kept[0].inc(record_count)
+        kept[1].inc(byte_count)
 
     def put_failed(self, stream: str, *, record_count: int) -> None:
         """Count records that a PutRecords refused one by one."""

@@ -53,7 +53,7 @@ class RecordColumns:
     @property
     def byte_count(self) -> int:
         """The bytes that Kinesis counts: keys and data."""
-        return sum(map(len, self.data)) + sum(len(key) for key in self.keys if key)
+        return sum(map(len, self.data)) + sum([len(key) for key in self.keys if key])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

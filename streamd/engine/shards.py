@@ -23,22 +23,20 @@ from streamd.errors import ShardClosed, ShardMissing, StreamNotFound
 from streamd.storage.shard_log import Appended, ShardBatch, ShardKey, StoredBlock
 from streamd.storage.store import Store
 
-__all__ = ["Placed", "ReadBatch", "Refused", "Shards"]
+__all__ = ["Outcomes", "ReadBatch", "Shards"]
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Where a record was stored."""
+class Outcomes:
+    """Where each record went, as columns; its number is None when it was over its shard's write limit."""
 
-    shard_id: str
-    sequence_number: str
+    shard_ids: list[str]
+    sequence_numbers: list[str | None]
 
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A record that was over its shard's write limit."""
-
-    shard_id: str
+    @classmethod
+    def none_yet(cls, count: int) -> "Outcomes":
+        """Make columns to be filled."""
+        return cls([""] * count, [None] * count)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,22 +78,20 @@ class Shards:
         self._clock = clock
         self._turn = count()
 
-    async def put(
-        self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None
-    ) -> list[Placed | Refused]:
+    async def put(self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None) -> Outcomes:
         """Store records, each in the shard that owns its hash key; an outcome for each, in order.
 
         ``hash_keys`` are the explicit ones. Records of one call that go to one shard are stored together. Raises
         StoreFull and StoreFailed (records of earlier rounds of a raced reshard may be stored by then, unacknowledged),
         StreamNotFound, MasterKeyMissing.
         """
-        outcomes: list[Placed | Refused | None] = [None] * len(records.data)
+        outcomes = Outcomes.none_yet(len(records.data))
         pending: Sequence[int] = range(len(records.data))
         for _ in range(CLOSED_RETRY_COUNT_MAX):
             routes = self._route(stream, records, hash_keys, pending)
             pending = await self._put_once(stream, records, routes, outcomes)
             if not pending:
-                return [outcome for outcome in outcomes if outcome is not None]
+                return outcomes
             await self._resharder.finish(stream.name, is_forced=True)
             number = stream.number
             stream = await self._streams.load(stream.name)
@@ -161,41 +157,36 @@ class Shards:
         return await self._store.position_at(ShardKey(stream.number, shard.index), time_ms=time_ms) - 1
 
     def _route(
-        self,
-        stream: Stream,
-        records: RecordColumns,
-        hash_keys: Sequence[int | None] | None,
-        pending: Sequence[int],
-    ) -> dict[Shard, list[int]]:
+        self, stream: Stream, records: RecordColumns, hash_keys: Sequence[int | None] | None, pending: Sequence[int]
+    ) -> dict[Shard, Sequence[int]]:
         is_whole = len(pending) == len(records.data)
         keys = records.keys if is_whole else [records.keys[i] for i in pending]
         explicit = hash_keys if is_whole or hash_keys is None else [hash_keys[i] for i in pending]
-        places: dict[int, list[int]] = {}
-        shards: dict[int, Shard] = {}
-        for place, shard in zip(pending, self.route(stream, keys, explicit), strict=True):
-            if shard.index in places:
-                places[shard.index].append(place)
-            else:
-                places[shard.index] = [place]
-                shards[shard.index] = shard
-        return {shards[index]: found for index, found in places.items()}
+        shards = self.route(stream, keys, explicit)
+        if len(stream.tree.open_shards) == 1 or len(shards) == 1:
+            return {shards[0]: pending}
+        places: dict[int, list[int]] = {shard.index: [] for shard in stream.tree.open_shards}
+        for place, shard in zip(pending, shards, strict=True):
+            places[shard.index].append(place)
+        by_index = stream.tree.shard_by_index
+        return {by_index[index]: found for index, found in places.items() if found}
 
     async def _put_once(
         self,
         stream: Stream,
         records: RecordColumns,
-        routes: dict[Shard, list[int]],
-        outcomes: list[Placed | Refused | None],
+        routes: dict[Shard, Sequence[int]],
+        outcomes: Outcomes,
     ) -> list[int]:
         """Append along these routes and note the outcomes; the places whose shard turned out to be closed."""
         data_key = self._keys.current(stream)
         batches: list[ShardBatch] = []
-        routed: list[tuple[Shard, list[int]]] = []
+        routed: list[tuple[Shard, Sequence[int]]] = []
         for shard, places in routes.items():
             admitted = self._admit(stream, shard, records, places, outcomes)
             if not admitted:
                 continue
-            columns = RecordColumns([records.keys[i] for i in admitted], [records.data[i] for i in admitted])
+            columns = _picked(records, admitted)
             key = ShardKey(stream.number, shard.index)
             batches.append(ShardBatch(key, columns, columns.byte_count, data_key))
             routed.append((shard, admitted))
@@ -216,9 +207,9 @@ class Shards:
         stream: Stream,
         shard: Shard,
         records: RecordColumns,
-        places: list[int],
-        outcomes: list[Placed | Refused | None],
-    ) -> list[int]:
+        places: Sequence[int],
+        outcomes: Outcomes,
+    ) -> Sequence[int]:
         """Take the records from the shard's write limit, if limits are on; refuse those over it."""
         if not self._quotas.is_on:
             return places
@@ -228,16 +219,16 @@ class Shards:
             if self._quotas.write(stream, shard, byte_count=byte_count):
                 admitted.append(place)
             else:
-                outcomes[place] = Refused(shard.id)
+                outcomes.shard_ids[place] = shard.id
         return admitted
 
-    def _note(
-        self, shard: Shard, places: list[int], appended: Appended, outcomes: list[Placed | Refused | None]
-    ) -> None:
+    def _note(self, shard: Shard, places: Sequence[int], appended: Appended, outcomes: Outcomes) -> None:
         first = shard.sequence_number(appended.first_position, arrival_s=appended.arrival_ms // 1000)
         identity = shard.id
+        shard_ids, numbers = outcomes.shard_ids, outcomes.sequence_numbers
         for place, number in zip(places, sequence_numbers(first, len(places)), strict=True):
-            outcomes[place] = Placed(identity, number)
+            shard_ids[place] = identity
+            numbers[place] = number
 
     def _take(self, stream: Stream, batch: ReadBatch, block: StoredBlock, *, after: int, limit: int) -> int:
         """Add a block's records after a position, within the bounds; the position of the last one added."""
@@ -265,3 +256,10 @@ class Shards:
         batch.is_encrypted += [header.is_encrypted] * (last - first)
         batch.byte_count = GET_RECORDS_BYTE_COUNT_MAX - room
         return block.position + last - 1
+
+
+def _picked(records: RecordColumns, places: Sequence[int]) -> RecordColumns:
+    """Give the records at these places."""
+    if len(places) == len(records.data):
+        return records
+    return RecordColumns([records.keys[i] for i in places], [records.data[i] for i in places])

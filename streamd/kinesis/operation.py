@@ -6,11 +6,11 @@ the next request is served.
 """
 
 import logging
-import os
 import time
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
+from random import getrandbits, randbytes
 from typing import Protocol
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX, WAIT_MS_MAX
@@ -23,7 +23,7 @@ from streamd.kinesis.faults import Fault, InternalFailure, SerializationFailed, 
 from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
 from streamd.kinesis.rates import RATE_BY_OPERATION, RateScope
 from streamd.kinesis.refusals import fault_of
-from streamd.kinesis.validation import check
+from streamd.kinesis.validation import check, check_entries
 
 __all__ = ["Authenticates", "KinesisDialect"]
 
@@ -105,7 +105,11 @@ class KinesisDialect:
         handler: Handler | None = HANDLER_BY_OPERATION.get(operation)
         if handler is None:
             raise Fault("UnsupportedOperationException", f"{operation} is not supported by this version of streamd.")
-        members = check(operation, document)
+        if operation == "PutRecords":
+            members, entries = check_entries(document)
+            members["Records"] = entries
+        else:
+            members = check(operation, document)
         _refuse_stream_id(members)
         call = Call(
             operation=operation,
@@ -194,11 +198,11 @@ def _plain_json_reply(request: SignedRequest) -> Reply:
 
 
 def _reply(status: int, body: bytes, *, content_type: str | None) -> Reply:
-    noise = os.urandom(70)
-    identity = noise[:16].hex()
+    # Two identities by which AWS's support would find a request; nothing depends on their being hard to guess.
+    identity = f"{getrandbits(128):032x}"
     headers = {
         "x-amzn-RequestId": f"{identity[:8]}-{identity[8:12]}-{identity[12:16]}-{identity[16:20]}-{identity[20:]}",
-        "x-amz-id-2": b64encode(noise[16:]).decode(),
+        "x-amz-id-2": b64encode(randbytes(54)).decode(),
     }
     if content_type is not None:
         headers["Content-Type"] = content_type

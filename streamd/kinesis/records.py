@@ -5,8 +5,7 @@ once, and each record gets its own answer.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import cast
 
 from streamd.core.blocks import RecordColumns
 from streamd.core.hash_keys import HASH_KEY_MAX
@@ -14,11 +13,12 @@ from streamd.core.limits import PUT_RECORDS_BYTE_COUNT_MAX
 from streamd.core.sequence_numbers import parse
 from streamd.core.stream import Distribution, Stream
 from streamd.engine.engine import Engine
-from streamd.engine.shards import Placed, Refused
+from streamd.engine.shards import Outcomes
 from streamd.errors import StreamNotFound
 from streamd.kinesis.exchange import Answer, Call
 from streamd.kinesis.faults import Fault, ValidationFailed
 from streamd.kinesis.naming import invalid_argument, load_stream, require_readable
+from streamd.kinesis.validation import EntryColumns
 
 __all__ = ["dry_run_passed", "put_record", "put_records", "throttle_sentence"]
 
@@ -29,16 +29,19 @@ _THROTTLED = "ProvisionedThroughputExceededException"
 async def put_record(engine: Engine, call: Call) -> Answer:
     """Store one record. Raises Fault and the engine's errors."""
     stream = await _load_writable(engine, call)
-    columns, hash_keys = _columns(stream, [call.members], path="")
+    hash_key = call.get("ExplicitHashKey")
+    entry = EntryColumns([call.members["Data"]], [call.get("PartitionKey")], None if hash_key is None else [hash_key])
+    columns, hash_keys = _columns(stream, entry, path="")
     if (ordering := call.get("SequenceNumberForOrdering")) is not None:
         _check_ordering(engine, stream, ordering)
     _check_sizes(stream, columns, path="data")
     _end_dry_run(call)
-    (outcome,) = await engine.shards.put(stream, columns, hash_keys=hash_keys)
-    if isinstance(outcome, Refused):
-        raise Fault(_THROTTLED, throttle_sentence(engine, stream, outcome.shard_id))
-    _count(engine, stream, columns, [outcome])
-    answer = {"ShardId": outcome.shard_id, "SequenceNumber": outcome.sequence_number}
+    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys)
+    (shard_id,), (sequence_number,) = outcomes.shard_ids, outcomes.sequence_numbers
+    if sequence_number is None:
+        raise Fault(_THROTTLED, throttle_sentence(engine, stream, shard_id))
+    _count(engine, stream, columns, outcomes)
+    answer = {"ShardId": shard_id, "SequenceNumber": sequence_number}
     return answer | _encryption(stream)
 
 
@@ -51,15 +54,17 @@ async def put_records(engine: Engine, call: Call) -> Answer:
         raise invalid_argument("Records size exceeds 10 MB limit")
     _end_dry_run(call)
     outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys)
-    placed = [outcome for outcome in outcomes if isinstance(outcome, Placed)]
-    failed_count = len(outcomes) - len(placed)
     _count(engine, stream, columns, outcomes)
+    rows = [
+        {"SequenceNumber": number, "ShardId": shard_id}
+        if number is not None
+        else {"ErrorCode": _THROTTLED, "ErrorMessage": throttle_sentence(engine, stream, shard_id)}
+        for shard_id, number in zip(outcomes.shard_ids, outcomes.sequence_numbers, strict=True)
+    ]
+    failed_count = outcomes.sequence_numbers.count(None)
     if failed_count:
-        _LOG.warning("PutRecords to %s refused %d of %d records", stream.name, failed_count, len(outcomes))
+        _LOG.warning("PutRecords to %s refused %d of %d records", stream.name, failed_count, len(rows))
         engine.metrics.put_failed(stream.name, record_count=failed_count)
-        rows = [_row(engine, stream, outcome) for outcome in outcomes]
-    else:
-        rows = [{"SequenceNumber": p.sequence_number, "ShardId": p.shard_id} for p in placed]
     return {"FailedRecordCount": failed_count, "Records": rows} | _encryption(stream)
 
 
@@ -72,24 +77,23 @@ async def _load_writable(engine: Engine, call: Call) -> Stream:
     return stream
 
 
-def _columns(
-    stream: Stream, entries: Sequence[Mapping[str, Any]], *, path: str
-) -> tuple[RecordColumns, list[int | None] | None]:
-    """Turn entries into columns, and their explicit hash keys if there are any."""
-    keys = [entry.get("PartitionKey") for entry in entries]
-    if None in keys and stream.distribution is Distribution.USER_PARTITION_KEY:
-        member = path.format(keys.index(None) + 1) + "partitionKey"
+def _columns(stream: Stream, entries: EntryColumns, *, path: str) -> tuple[RecordColumns, list[int | None] | None]:
+    """Turn checked entries into records as they are stored, and their explicit hash keys if there are any."""
+    keys: list[bytes | None]
+    if None not in entries.keys:
+        keys = [key.encode() for key in cast("list[str]", entries.keys)]
+    elif stream.distribution is Distribution.USER_PARTITION_KEY:
+        member = path.format(entries.keys.index(None) + 1) + "partitionKey"
         raise ValidationFailed(
             f"1 validation error detected: Value null at '{member}' failed to satisfy constraint: "
             "Member must not be null"
         )
-    columns = RecordColumns(
-        [None if key is None else key.encode() for key in keys], [entry["Data"] for entry in entries]
-    )
-    texts = [entry.get("ExplicitHashKey") for entry in entries]
-    if texts.count(None) == len(texts):
+    else:
+        keys = [None if key is None else key.encode() for key in entries.keys]
+    columns = RecordColumns(keys, entries.data)
+    if entries.hash_keys is None:
         return columns, None
-    return columns, [None if text is None else _hash_key(text) for text in texts]
+    return columns, [None if text is None else _hash_key(text) for text in entries.hash_keys]
 
 
 def _hash_key(text: str) -> int:
@@ -145,22 +149,23 @@ def throttle_sentence(engine: Engine, stream: Stream, shard_id: str) -> str:
     return f"Rate exceeded for shard {shard_id} in stream {stream.name} under account {engine.account_id}."
 
 
-def _row(engine: Engine, stream: Stream, outcome: Placed | Refused) -> dict[str, str]:
-    if isinstance(outcome, Placed):
-        return {"SequenceNumber": outcome.sequence_number, "ShardId": outcome.shard_id}
-    return {"ErrorCode": _THROTTLED, "ErrorMessage": throttle_sentence(engine, stream, outcome.shard_id)}
-
-
 def _encryption(stream: Stream) -> dict[str, str]:
     return {"EncryptionType": "KMS"} if stream.encryption.key_id is not None else {}
 
 
-def _count(engine: Engine, stream: Stream, columns: RecordColumns, outcomes: Sequence[Placed | Refused]) -> None:
-    sizes = [len(data) + len(key or b"") for key, data in zip(columns.keys, columns.data, strict=True)]
-    placed = [(o.shard_id, size) for o, size in zip(outcomes, sizes, strict=True) if isinstance(o, Placed)]
-    engine.metrics.put(stream.name, record_count=len(placed), byte_count=sum(size for _, size in placed))
-    if not stream.metrics:
+def _count(engine: Engine, stream: Stream, columns: RecordColumns, outcomes: Outcomes) -> None:
+    record_count = len(columns.data)
+    if not stream.metrics and None not in outcomes.sequence_numbers:
+        engine.metrics.put(stream.name, record_count=record_count, byte_count=columns.byte_count)
         return
+    placed = [
+        (shard, len(data) + len(key or b""))
+        for shard, number, key, data in zip(
+            outcomes.shard_ids, outcomes.sequence_numbers, columns.keys, columns.data, strict=True
+        )
+        if number is not None
+    ]
+    engine.metrics.put(stream.name, record_count=len(placed), byte_count=sum(size for _, size in placed))
     for shard, size in placed:
         if "IncomingRecords" in stream.metrics:
             engine.metrics.shard("IncomingRecords", stream.name, shard, amount=1)

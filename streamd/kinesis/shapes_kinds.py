@@ -98,16 +98,7 @@ class StructureShape:
     required: frozenset[str] = frozenset()
 
 
-Shape = (
-    TextShape
-    | IntegerShape
-    | BooleanShape
-    | TimestampShape
-    | BlobShape
-    | ListShape
-    | MapShape
-    | StructureShape
-)
+Shape = TextShape | IntegerShape | BooleanShape | TimestampShape | BlobShape | ListShape | MapShape | StructureShape
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

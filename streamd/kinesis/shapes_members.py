@@ -80,9 +80,7 @@ TEXT = TextShape()
 NAME = TextShape(minimum=1, maximum=128, pattern=r"[a-zA-Z0-9_.-]+")
 STREAM_ID = TextShape(minimum=1, maximum=24, pattern=r"[a-z0-9]{20}-[a-z0-9]{3}")
 STREAM_ARN = TextShape(minimum=1, maximum=2_048, pattern=r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+")
-RESOURCE_ARN = TextShape(
-    minimum=1, maximum=2_048, pattern=r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+"
-)
+RESOURCE_ARN = TextShape(minimum=1, maximum=2_048, pattern=r"arn:aws.*:kinesis:.*:\d{12}:.*(stream|channel|queue)/\S+")
 CONSUMER_ARN = TextShape(
     minimum=1,
     maximum=2_048,
@@ -136,12 +134,8 @@ TAGS = MapShape(TAG_KEY, _TAG_VALUE, minimum=1, maximum=200)
 TAG_KEYS = ListShape(TAG_KEY, minimum=1, maximum=50)
 METRICS = ListShape(_METRIC, minimum=1, maximum=7)
 MODE_DETAILS = structure("StreamModeDetails", required=("StreamMode",), StreamMode=_STREAM_MODE)
-COMMITMENT = structure(
-    "MinimumThroughputBillingCommitmentInput", required=("Status",), Status=_COMMITMENT_STATUS
-)
-SHARD_FILTER = structure(
-    "ShardFilter", required=("Type",), Timestamp=TIMESTAMP, ShardId=NAME, Type=_SHARD_FILTER_TYPE
-)
+COMMITMENT = structure("MinimumThroughputBillingCommitmentInput", required=("Status",), Status=_COMMITMENT_STATUS)
+SHARD_FILTER = structure("ShardFilter", required=("Type",), Timestamp=TIMESTAMP, ShardId=NAME, Type=_SHARD_FILTER_TYPE)
 STARTING_POSITION = structure(
     "StartingPosition",
     required=("Type",),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import islice
 from types import NoneType
 from typing import Any
@@ -26,7 +27,7 @@ from streamd.kinesis.shapes_members import DATA, ENTRIES, HASH_KEY, PARTITION_KE
 from streamd.kinesis.validation_types import WHOLE_ENDS, read_structure
 from streamd.kinesis.validation_violations import violations
 
-__all__ = ["VIOLATION_COUNT_MAX", "check"]
+__all__ = ["VIOLATION_COUNT_MAX", "EntryColumns", "check", "check_entries"]
 
 # AWS reports no more than this, and counts no more either.
 VIOLATION_COUNT_MAX = 10
@@ -44,6 +45,33 @@ _PUT_RECORDS_ENVELOPE = StructureShape(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class EntryColumns:
+    """The records of a PutRecords as columns of equal length; ``hash_keys`` is None when no record has one."""
+
+    data: list[bytes]
+    keys: list[str | None]
+    hash_keys: list[str | None] | None
+
+
+def check_entries(document: object) -> tuple[dict[str, Any], EntryColumns]:
+    """Check a PutRecords request: its members, and its records as columns.
+
+    Raises what ``check`` raises.
+    """
+    if isinstance(document, dict) and (columns := _well_formed_entries(document)) is not None:
+        return _envelope(document), columns
+    members = check("PutRecords", document)
+    entries = members["Records"]
+    hash_keys = [entry.get("ExplicitHashKey") for entry in entries]
+    columns = EntryColumns(
+        [entry["Data"] for entry in entries],
+        [entry.get("PartitionKey") for entry in entries],
+        hash_keys if any(hash_keys) else None,
+    )
+    return members, columns
+
+
 def check(operation: str, document: object) -> dict[str, Any]:
     """Return the members of a request, with blobs as bytes and moments as milliseconds.
 
@@ -52,9 +80,7 @@ def check(operation: str, document: object) -> dict[str, Any]:
     """
     shape = INPUT_BY_OPERATION[operation]
     if not isinstance(document, dict):
-        raise SerializationFailed(
-            "Start of list found where not expected" if isinstance(document, list) else None
-        )
+        raise SerializationFailed("Start of list found where not expected" if isinstance(document, list) else None)
     if operation == "PutRecords":
         members = _well_formed_batch(document)
         if members is not None:
@@ -72,25 +98,33 @@ def _explained(shape: StructureShape, document: Mapping[Any, Any]) -> dict[str, 
     return members
 
 
-def _well_formed_batch(document: Mapping[Any, Any]) -> dict[str, Any] | None:
+def _well_formed_batch(document: Mapping[object, object]) -> dict[str, Any] | None:
     """Return the members of a PutRecords request whose records are well formed, or None to look closer."""
+    columns = _well_formed_entries(document)
+    if columns is None:
+        return None
+    members = _envelope(document)
+    members["Records"] = _records(columns.data, columns.keys, columns.hash_keys or [])
+    return members
+
+
+def _envelope(document: Mapping[object, object]) -> dict[str, Any]:
+    """Return the members of a PutRecords request beside its records."""
+    rest = {name: value for name, value in document.items() if name != "Records"}
+    return _explained(_PUT_RECORDS_ENVELOPE, rest)
+
+
+def _well_formed_entries(document: Mapping[object, object]) -> EntryColumns | None:
+    """Return the records of a PutRecords request if all are well formed, or None to look closer."""
     entries = document.get("Records")
     if not isinstance(entries, list) or set(map(type, entries)) != {dict}:
         return None
     blobs = _blobs([entry.get("Data") for entry in entries])
     keys = [entry.get("PartitionKey") for entry in entries]
     hash_keys = [entry.get("ExplicitHashKey") for entry in entries]
-    if (
-        blobs is None
-        or len(entries) > _ENTRY_COUNT_MAX
-        or not _are_keys(keys)
-        or not _are_hash_keys(hash_keys)
-    ):
+    if blobs is None or len(entries) > _ENTRY_COUNT_MAX or not _are_keys(keys) or not _are_hash_keys(hash_keys):
         return None
-    rest = {name: value for name, value in document.items() if name != "Records"}
-    members = _explained(_PUT_RECORDS_ENVELOPE, rest)
-    members["Records"] = _records(blobs, keys, hash_keys)
-    return members
+    return EntryColumns(blobs, keys, hash_keys if any(hash_keys) else None)
 
 
 def _records(blobs: list[bytes], keys: list[Any], hash_keys: list[Any]) -> list[dict[str, Any]]:
@@ -113,7 +147,7 @@ def _blobs(values: list[Any]) -> list[bytes] | None:
     types = set(map(type, values))
     if types == {str}:
         try:
-            blobs = [b64decode(text, validate=True) for text in values]
+            blobs = [b64decode(text, None, True) for text in values]
         except ValueError:
             return None
         if not WHOLE_ENDS.fullmatch("".join([text[-4:] for text in values])):

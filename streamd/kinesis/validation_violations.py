@@ -56,16 +56,12 @@ def _violations_of(shape: Shape, value: Any, path: str) -> Iterator[str]:
                 yield from _violations_of_entry(entry_shape, entry, f"{path}.{number}.member")
         case ListShape():
             if any(_is_wrong(shape.member, entry) for entry in value):
-                yield _sentence(
-                    shape, value, path, f"Member must satisfy constraint: {_all_of(shape.member)}"
-                )
+                yield _sentence(shape, value, path, f"Member must satisfy constraint: {_all_of(shape.member)}")
         case MapShape():
             if any(_is_wrong(shape.key, key) for key in value):
                 yield _sentence(shape, value, path, f"Map keys must satisfy constraint: {_all_of(shape.key)}")
             if any(_is_wrong(shape.value, entry) for entry in value.values()):
-                yield _sentence(
-                    shape, value, path, f"Map value must satisfy constraint: {_all_of(shape.value)}"
-                )
+                yield _sentence(shape, value, path, f"Map value must satisfy constraint: {_all_of(shape.value)}")
         case _:
             return
 

@@ -2,7 +2,7 @@
 
 Single puts are what this server exists for, and for them the HTTP layer is the cost, so the requests that every SDK
 sends are read here with llhttp (by httptools) and a few byte searches. Whatever else comes on a connection (another
-method, a chunked body, ``Expect``, an upgrade, a head that is not well formed) is handed over to aiohttp with every
+method, a chunked or too large body, ``Expect``, an upgrade, a head that is not well formed) goes to aiohttp with every
 byte unread, and aiohttp keeps the connection from there on.
 
 Bounded: a head, a body, the bytes kept for a pipelining client, the time for a head and a body to arrive, the time a
@@ -114,11 +114,11 @@ class LeanConnection(asyncio.Protocol):
         "_body_byte_count",
         "_buffer",
         "_hall",
+        "_head",
         "_is_busy",
         "_is_ending",
         "_is_paused",
         "_keeps_alive",
-        "_request",
         "_since_s",
         "_transport",
         "_wanted_byte_count",
@@ -129,7 +129,7 @@ class LeanConnection(asyncio.Protocol):
         self._hall = hall
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._request: SignedRequest | None = None
+        self._head: tuple[str, str, dict[str, str]] | None = None
         self._body: list[bytes] = []
         self._body_byte_count = 0
         self._wanted_byte_count = 0
@@ -178,7 +178,7 @@ class LeanConnection(asyncio.Protocol):
                 self._is_paused = True
                 self._transport.pause_reading()
             return
-        if self._request is not None:
+        if self._head is not None:
             self._add_to_body(data)
             return
         self._buffer = self._buffer + data if self._buffer else data
@@ -188,7 +188,7 @@ class LeanConnection(asyncio.Protocol):
         """Tell whether the client has idled, or taken its time over a request, for too long."""
         if self._is_busy:
             return False
-        is_within_request = bool(self._buffer) or self._request is not None
+        is_within_request = bool(self._buffer) or self._head is not None
         return now_s - self._since_s > (_PATIENCE_S if is_within_request else _IDLE_S)
 
     def finish(self) -> None:
@@ -224,7 +224,7 @@ class LeanConnection(asyncio.Protocol):
             return
         self._keeps_alive = parser.should_keep_alive()
         path, _, query = head.url.decode("utf-8", "surrogateescape").partition("?")
-        self._request = SignedRequest(method="POST", path=path, query=query, headers=_headers_of(head), body=b"")
+        self._head = path, query, _headers_of(head)
         self._wanted_byte_count = length
         rest, self._buffer = self._buffer[end + 4 :], b""
         self._add_to_body(rest)
@@ -237,19 +237,14 @@ class LeanConnection(asyncio.Protocol):
             return
         self._body.append(data if len(data) == missing else data[:missing])
         self._buffer = data[missing:]
-        request = self._request
-        assert request is not None
+        assert self._head is not None
         assert self._hall.group is not None
+        path, query, headers = self._head
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._request, self._body, self._body_byte_count = None, [], 0
+        self._head, self._body, self._body_byte_count = None, [], 0
         self._is_busy = True
-        self._hall.group.create_task(
-            self._answer(
-                SignedRequest(
-                    method=request.method, path=request.path, query=request.query, headers=request.headers, body=body
-                )
-            )
-        )
+        request = SignedRequest(method="POST", path=path, query=query, headers=headers, body=body)
+        self._hall.group.create_task(self._answer(request))
 
     async def _answer(self, request: SignedRequest) -> None:
         reply = await self._hall.dialect.answer(request)
