@@ -69,6 +69,14 @@ class Quotas:
         self._metrics.throttled(scope, operation, count=1, is_shadow=is_shadow)
         return is_shadow
 
+    def exceed_daily(self, stream: Stream) -> bool:
+        """Count a change that is one too many for a day; False when it must be refused."""
+        if not self.is_on:
+            return True
+        is_shadow = self._mode is LimitsMode.SHADOW
+        self._metrics.throttled(stream.name, "daily-changes", count=1, is_shadow=is_shadow)
+        return is_shadow
+
     def _take(self, name: str, amount: int, *, at_most: int) -> bool:
         return self._counters.take(name, amount, at_most=at_most, now_ms=self._clock.now_ms())
 
