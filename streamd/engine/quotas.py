@@ -63,18 +63,15 @@ class Quotas:
 
     def call(self, operation: str, *, scope: str, rate_per_s: int) -> bool:
         """Take one call of an operation, counted per scope (a stream, or the account); False: refuse it."""
-        if self._take(f"call/{operation}/{scope}", 1, at_most=rate_per_s):
-            return True
-        is_shadow = self._mode is LimitsMode.SHADOW
-        self._metrics.throttled(scope, operation, count=1, is_shadow=is_shadow)
-        return is_shadow
+        is_within = self._take(f"call/{operation}/{scope}", 1, at_most=rate_per_s)
+        return is_within or self.exceed(operation, scope=scope)
 
-    def exceed_daily(self, stream: Stream) -> bool:
-        """Count a change that is one too many for a day; False when it must be refused."""
+    def exceed(self, kind: str, *, scope: str) -> bool:
+        """Count something that is one too many for AWS; False when it must be refused."""
         if not self.is_on:
             return True
         is_shadow = self._mode is LimitsMode.SHADOW
-        self._metrics.throttled(stream.name, "daily-changes", count=1, is_shadow=is_shadow)
+        self._metrics.throttled(scope, kind, count=1, is_shadow=is_shadow)
         return is_shadow
 
     def _take(self, name: str, amount: int, *, at_most: int) -> bool:

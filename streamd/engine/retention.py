@@ -15,7 +15,7 @@ from streamd.core.stream import Stream
 from streamd.engine.clock import Clock
 from streamd.engine.reshard import Resharder
 from streamd.engine.streams import GRAVE_PREFIX, Streams
-from streamd.errors import BlockDamaged, CatalogConflict, ShardMissing, StoreFull, StreamNotFound
+from streamd.errors import CatalogConflict, ShardMissing, StoreFull, StreamNotFound
 from streamd.metrics import Metrics
 from streamd.storage.shard_log import ShardKey
 from streamd.storage.store import Store
@@ -65,7 +65,12 @@ class Janitor:
         now_ms = self._clock.now_ms()
         streams = await self._streams.all()
         by_number = {stream.number: stream for stream in streams}
-        horizons = {number: stream.horizon_ms(now_ms) for number, stream in by_number.items()}
+        # A stream that is younger than its retention holds nothing expired, so its shards need not be looked at.
+        horizons = {
+            number: horizon_ms
+            for number, stream in by_number.items()
+            if stream.created_ms < (horizon_ms := stream.horizon_ms(now_ms))
+        }
         for shard in await self._store.expired(horizons):
             await self._trim(by_number[shard.stream_number], shard, before_ms=horizons[shard.stream_number])
         for stream in streams:
@@ -76,8 +81,8 @@ class Janitor:
         while has_more:
             try:
                 trimmed = await self._store.trim(shard, before_ms=before_ms)
-            except (ShardMissing, BlockDamaged):
-                # Deleted meanwhile, or damaged: a reader is told of the damage, the rest stays for repair.
+            except ShardMissing:
+                # Deleted meanwhile.
                 return
             self._metrics.expired(stream.name, record_count=trimmed.record_count, byte_count=trimmed.byte_count)
             has_more = trimmed.has_more

@@ -153,7 +153,7 @@ class Shards:
         return state.next_position - 1
 
     async def before_time(self, stream: Stream, shard: Shard, *, time_ms: int) -> int:
-        """Give the position after which everything arrived at this time or later. Raises ShardMissing, BlockDamaged."""
+        """Give the position after which everything arrived at this time or later. Raises ShardMissing."""
         return await self._store.position_at(ShardKey(stream.number, shard.index), time_ms=time_ms) - 1
 
     def _route(

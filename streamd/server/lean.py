@@ -12,6 +12,7 @@ connection may idle, and the number of connections. One request of a connection 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import NoReturn, Protocol, cast
@@ -52,6 +53,7 @@ class LeanHall:
         self.connections: set[LeanConnection] = set()
         self.group: asyncio.TaskGroup | None = None
         self._date = (0, b"")
+        self._last_gone: asyncio.Event | None = None
 
     def connect(self) -> "LeanConnection":
         """Make the protocol of a new connection."""
@@ -72,13 +74,22 @@ class LeanHall:
                     connection.abort()
         raise AssertionError("the loop above never ends")
 
+    def forget(self, connection: "LeanConnection") -> None:
+        """Let go of a connection that closed or was handed over."""
+        self.connections.discard(connection)
+        if self._last_gone is not None and not self.connections:
+            self._last_gone.set()
+
     async def drain(self, *, patience_s: float) -> None:
         """Close what idles, let the requests in hand finish, then close the rest."""
-        deadline = time.monotonic() + patience_s
+        self._last_gone = asyncio.Event()
         for connection in list(self.connections):
             connection.finish()
-        while self.connections and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        if not self.connections:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._last_gone.wait()
         for connection in list(self.connections):
             connection.abort()
 
@@ -151,7 +162,7 @@ class LeanConnection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """Forget the connection; a request in hand is still carried out, only nobody hears of it."""
-        self._hall.connections.discard(self)
+        self._hall.forget(self)
         self._transport = None
         self.resume_writing()
 
@@ -280,7 +291,7 @@ class LeanConnection(asyncio.Protocol):
         """Let aiohttp have the connection and every byte that was not dealt with."""
         transport, self._transport = self._transport, None
         assert transport is not None
-        self._hall.connections.discard(self)
+        self._hall.forget(self)
         fallback = self._hall.fallback()
         transport.set_protocol(fallback)
         fallback.connection_made(transport)

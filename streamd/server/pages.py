@@ -1,5 +1,7 @@
 """The server's own pages: is it alive, may it be sent work, and what has it counted."""
 
+import asyncio
+
 import orjson
 
 from streamd.engine.engine import Engine
@@ -26,6 +28,8 @@ def pages(engine: Engine, *, metrics_folder: str) -> dict[str, Page]:
         return 200, _JSON, orjson.dumps({"status": "ready"})
 
     async def metrics() -> tuple[int, str, bytes]:
-        return 200, CONTENT_TYPE, expose(metrics_folder, await store_figures(engine))
+        figures = await store_figures(engine)
+        # With thousands of streams the text takes a while to write, and puts must not wait for it.
+        return 200, CONTENT_TYPE, await asyncio.to_thread(expose, metrics_folder, figures)
 
     return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}

@@ -19,6 +19,8 @@ __all__ = ["DataDirectory", "read_secret_text"]
 FORMAT_VERSION = "1"
 _SECRET_BYTE_COUNT = 32
 _LOCK_PATIENCE_S = 5.0
+# A supervisor that was killed leaves workers that first let the requests in hand finish, for up to ten seconds.
+_ORPHAN_PATIENCE_S = 20.0
 _LOCK_PAUSE_S = 0.05
 
 
@@ -101,15 +103,16 @@ class DataDirectory:
         return key
 
     def _take_lock(self) -> None:
-        lock = open(self.path / "lock", "a+", encoding="ascii", opener=_open_private)  # noqa: SIM115 - it is held open as long as the lock
-        # A daemon that was just killed may have workers that notice it a moment later.
-        deadline = time.monotonic() + _LOCK_PATIENCE_S
+        # It is held open for as long as the lock is.
+        lock = open(self.path / "lock", "a+", encoding="ascii", opener=_open_private)  # noqa: SIM115
+        started = time.monotonic()
         while not _try_lock(lock):
-            if time.monotonic() > deadline:
-                lock.seek(0)
-                holder = lock.read().strip() or "unknown"
+            lock.seek(0)
+            holder = lock.read().strip()
+            patience_s = _LOCK_PATIENCE_S if _is_running(holder) else _ORPHAN_PATIENCE_S
+            if time.monotonic() - started > patience_s:
                 lock.close()
-                raise DirectoryInUse(str(self.path), f"process {holder}")
+                raise DirectoryInUse(str(self.path), f"process {holder or 'unknown'}")
             time.sleep(_LOCK_PAUSE_S)
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -127,7 +130,11 @@ class DataDirectory:
 
     def _secret(self, path: Path) -> bytes:
         if not path.exists():
-            _write_durably(path, secrets.token_bytes(_SECRET_BYTE_COUNT))
+            # Workers that need it first at the same moment must not each make one: what the loser sealed were lost.
+            with open(self.path / "secrets.lock", "a", opener=_open_private) as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                if not path.exists():
+                    _write_durably(path, secrets.token_bytes(_SECRET_BYTE_COUNT))
         found = path.read_bytes()
         if len(found) != _SECRET_BYTE_COUNT:
             raise ConfigInvalid(f"{path} holds {len(found)} bytes; it must hold {_SECRET_BYTE_COUNT}")
@@ -143,6 +150,19 @@ def _try_lock(lock: IO[str]) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    return True
+
+
+def _is_running(holder: str) -> bool:
+    """Tell whether the process that wrote its id into the lock is there; one we may not signal is there too."""
+    if not holder.isdigit():
+        return False
+    try:
+        os.kill(int(holder), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
     return True
 
 

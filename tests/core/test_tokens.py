@@ -32,9 +32,13 @@ def test_an_iterator_is_read_back_as_it_was_made(place: ShardIterator) -> None:
     assert 1 <= len(token) <= 512
 
 
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",))), st.text(max_size=2000), TIMES_MS)
+@given(
+    st.text(st.characters(exclude_characters="\0", codec="utf-8")),
+    st.text(st.characters(codec="utf-8"), max_size=2000),
+    TIMES_MS,
+)
 def test_a_page_token_is_read_back_as_it_was_made(scope: str, after: str, created_ms: int) -> None:
-    place = PageToken(scope=scope, after=after.encode(errors="ignore").decode(), created_ms=created_ms)
+    place = PageToken(scope=scope, after=after, created_ms=created_ms)
 
     read = MINT.read_page(MINT.page(place), scope=scope, now_ms=created_ms)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,7 +24,7 @@ from streamd.engine.on_demand import OnDemandScaler
 from streamd.engine.quotas import LimitsMode, Quotas
 from streamd.engine.reshard import Resharder
 from streamd.engine.retention import Janitor
-from streamd.engine.shards import Placed, Shards
+from streamd.engine.shards import Shards
 from streamd.engine.streams import Streams
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
@@ -34,10 +34,17 @@ from streamd.storage.directory import DataDirectory
 from streamd.storage.store import Store
 from tests.clocks import ManualClock
 
-__all__ = ["HOUR_MS", "Refusal", "Rooms", "open_rooms"]
+__all__ = ["HOUR_MS", "Placed", "Refusal", "Rooms", "open_rooms"]
 
 HOUR_MS = 3_600_000
 _SIZE_MAX = 1 << 30
+
+
+class Placed(NamedTuple):
+    """Where a record was stored."""
+
+    shard_id: str
+    sequence_number: str
 
 
 class Refusal(Exception):
@@ -101,9 +108,11 @@ class Rooms:
         stream = await self.engine.streams.load(name)
         columns = RecordColumns([b"key-%d" % place for place in range(len(payloads))], list(payloads))
         outcomes = await self.engine.shards.put(stream, columns, hash_keys=hash_keys)
-        placed = [outcome for outcome in outcomes if isinstance(outcome, Placed)]
-        assert len(placed) == len(payloads)
-        return placed
+        return [
+            Placed(shard_id, number)
+            for shard_id, number in zip(outcomes.shard_ids, outcomes.sequence_numbers, strict=True)
+            if number is not None
+        ]
 
     async def payloads(self, name: str, *, shard_index: int = 0, after: int = 0) -> list[bytes]:
         """Read what a shard gives now, from a position on."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.daemons import Daemon
 
-__all__ = ["HELD_MS", "account_of", "held_daemon", "records_of", "summary_of"]
+__all__ = ["HELD_MS", "account_of", "committed_daemon", "held_daemon", "records_of", "summary_of"]
 
 # Longer than any test takes: what is held for so long is held to the end.
 HELD_MS = "600000"
@@ -45,3 +45,10 @@ def held_daemon(daemon_factory: Callable[..., Daemon], *names: str, **members: A
         client.create_stream(StreamName=name, **members)
     first.stop()
     return daemon_factory("--transition-ms", HELD_MS, data=first.data)
+
+
+def committed_daemon(daemon_factory: Callable[..., Daemon], *flags: str) -> Daemon:
+    """Start a daemon whose account has committed itself to a minimum throughput."""
+    daemon = daemon_factory(*flags)
+    daemon.client().update_account_settings(MinimumThroughputBillingCommitment={"Status": "ENABLED"})
+    return daemon

@@ -61,8 +61,10 @@ def test_an_unknown_consumer_is_not_found(kinesis: Any, stream_name: str, arn: s
     )
     by_arn = (
         "ResourceNotFoundException",
-        f"Consumer nobody with creation timestamp 1628505164 under stream: {stream_name}, "
-        f"account {ACCOUNT_ID} not found.",
+        (
+            f"Consumer nobody with creation timestamp 1628505164 under stream: {stream_name}, "
+            f"account {ACCOUNT_ID} not found."
+        ),
     )
     consumer_arn = consumer_arn_of(stream_name, "nobody", 1628505164)
 
@@ -199,9 +201,10 @@ def test_a_creation_time_tells_streams_of_one_name_apart(kinesis: Any, stream_na
         "ResourceNotFoundException",
         f"Stream {stream_name} under account {ACCOUNT_ID} not found.",
     )
-    assert refusal(
-        kinesis.list_stream_consumers, StreamARN=arn, StreamCreationTimestamp=created, NextToken="x"
-    ) == ("InvalidArgumentException", "NextToken and StreamCreationTimestamp cannot be provided together.")
+    assert refusal(kinesis.list_stream_consumers, StreamARN=arn, StreamCreationTimestamp=created, NextToken="x") == (
+        "InvalidArgumentException",
+        "NextToken and StreamCreationTimestamp cannot be provided together.",
+    )
 
 
 def test_arns_of_consumers_use_the_region_of_the_request(daemon: Daemon, stream_name: str) -> None:

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,37 @@ def test_encrypted_records_survive_a_restart(daemon_factory: DaemonFactory) -> N
     assert [record["Data"] for record in records_of(client, "stream")] == [b"kept", b"added"]
 
 
+def test_a_start_and_a_stop_hold_in_every_worker_at_once(daemon_factory: DaemonFactory) -> None:
+    daemon = daemon_factory("--workers", "2")
+    clients = [daemon.client() for _ in range(6)]
+    clients[0].create_stream(StreamName="stream", ShardCount=1)
+
+    clients[0].start_stream_encryption(StreamName="stream", EncryptionType="KMS", KeyId=_KEY)
+    during = {_put(client, "stream", b"during").get("EncryptionType") for client in clients}
+    clients[1].stop_stream_encryption(StreamName="stream", EncryptionType="KMS", KeyId=_KEY)
+    after = {_put(client, "stream", b"after").get("EncryptionType") for client in clients}
+
+    assert (during, after) == ({"KMS"}, {None})
+    for client in clients:
+        assert len(records_of(client, "stream")) == 12
+
+
+def test_streams_encrypted_first_in_several_workers_share_one_master_key(daemon_factory: DaemonFactory) -> None:
+    first = daemon_factory("--workers", "4")
+    clients = [first.client() for _ in range(8)]
+    names = [f"stream-{number}" for number in range(8)]
+    for name in names:
+        clients[0].create_stream(StreamName=name, ShardCount=1)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(_start_and_put, clients, names))
+    first.stop()
+    again = daemon_factory(data=first.data).client()
+
+    for name in names:
+        assert [record["Data"] for record in records_of(again, name)] == [b"kept"]
+
+
 def test_the_master_key_is_made_on_first_use_for_its_owner_only(daemon_factory: DaemonFactory) -> None:
     daemon = daemon_factory()
     client = daemon.client()
@@ -263,6 +295,11 @@ def test_another_master_key_opens_nothing_and_harms_nothing(daemon_factory: Daem
 def _put(client: Any, name: str, data: bytes) -> dict[str, Any]:
     answer: dict[str, Any] = client.put_record(StreamName=name, PartitionKey="key", Data=data)
     return answer
+
+
+def _start_and_put(client: Any, name: str) -> None:
+    client.start_stream_encryption(StreamName=name, EncryptionType="KMS", KeyId=_KEY)
+    _put(client, name, b"kept")
 
 
 def _content(folder: Path) -> bytes:

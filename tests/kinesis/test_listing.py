@@ -1,11 +1,14 @@
 """ListShards: filters, pages and tokens, through boto3 and a real daemon."""
 
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 
+from streamd.core.tokens import TokenMint
 from tests.conftest import DaemonFactory
+from tests.daemons import Daemon
 from tests.kinesis.refusals import ACCOUNT_ID, refusal, stream_arn_of
 
 HALF = str(1 << 127)
@@ -161,8 +164,10 @@ def test_a_filter_needs_a_type_that_exists(kinesis: Any, resharded: str) -> None
 
     assert missing == (
         "ValidationException",
-        "1 validation error detected: Value null at 'shardFilter.type' failed to satisfy constraint: "
-        "Member must not be null",
+        (
+            "1 validation error detected: Value null at 'shardFilter.type' failed to satisfy constraint: "
+            "Member must not be null"
+        ),
     )
     assert unknown[0] == "ValidationException"
     assert unknown[1].startswith("1 validation error detected: Value 'ALL' at 'shardFilter.type' failed")
@@ -279,6 +284,26 @@ def test_a_token_works_after_a_restart(daemon_factory: DaemonFactory) -> None:
     again = daemon_factory(data=daemon.data)
 
     assert indexes(again.client().list_shards(NextToken=token)) == [1, 2]
+
+
+def test_a_token_older_than_five_minutes_is_refused(daemon: Daemon, kinesis: Any, resharded: str) -> None:
+    arn = stream_arn_of(resharded)
+    for name in ("a", "b"):
+        kinesis.register_stream_consumer(StreamARN=arn, ConsumerName=name)
+    shards = kinesis.list_shards(StreamName=resharded, MaxResults=1)["NextToken"]
+    consumers = kinesis.list_stream_consumers(StreamARN=arn, MaxResults=1)["NextToken"]
+
+    by_shards = refusal(kinesis.list_shards, NextToken=aged(daemon, shards))
+    by_consumers = refusal(kinesis.list_stream_consumers, StreamARN=arn, NextToken=aged(daemon, consumers))
+
+    assert by_shards == by_consumers == ("ExpiredNextTokenException", "NextToken has expired.")
+
+
+def aged(daemon: Daemon, token: str) -> str:
+    """Give the token as it would be if it had been made five minutes and some seconds earlier."""
+    mint = TokenMint((daemon.data / "token.secret").read_bytes())
+    place = mint.read_page(token, scope="", now_ms=0)
+    return mint.page(replace(place, created_ms=place.created_ms - 301_000))
 
 
 def test_listing_an_unknown_stream_is_refused(kinesis: Any, resharded: str, stream_name: str) -> None:

@@ -189,6 +189,8 @@ def test_a_policy_waits_until_stream_and_consumer_are_active(daemon_factory: Dae
     )
     assert registering == (
         "ResourceInUseException",
-        f"Consumer c with creation timestamp {consumer_arn.rpartition(':')[2]} "
-        f"under stream slow and account {ACCOUNT_ID} is not in ACTIVE status.",
+        (
+            f"Consumer c with creation timestamp {consumer_arn.rpartition(':')[2]} "
+            f"under stream slow and account {ACCOUNT_ID} is not in ACTIVE status."
+        ),
     )

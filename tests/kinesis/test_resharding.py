@@ -90,12 +90,8 @@ def test_a_merge_closes_both_parents_and_opens_one_child(kinesis: Any, pair: str
 
 
 def test_splits_and_merges_answer_an_empty_body(daemon: Daemon, stream: str) -> None:
-    split = raw(
-        daemon.url, "SplitShard", {"StreamName": stream, "ShardToSplit": "0", "NewStartingHashKey": MIDDLE}
-    )
-    merged = raw(
-        daemon.url, "MergeShards", {"StreamName": stream, "ShardToMerge": "1", "AdjacentShardToMerge": "2"}
-    )
+    split = raw(daemon.url, "SplitShard", {"StreamName": stream, "ShardToSplit": "0", "NewStartingHashKey": MIDDLE})
+    merged = raw(daemon.url, "MergeShards", {"StreamName": stream, "ShardToMerge": "1", "AdjacentShardToMerge": "2"})
 
     assert [(answer.status, answer.body) for answer in (split, merged)] == [(200, b""), (200, b"")]
 
@@ -118,9 +114,7 @@ def test_every_record_of_a_parent_lies_before_its_end_and_its_children_after_it(
         kinesis.put_records(StreamName=stream, Records=records)
 
     kinesis.split_shard(StreamName=stream, ShardToSplit=FIRST, NewStartingHashKey=MIDDLE)
-    put = [
-        kinesis.put_record(StreamName=stream, Data=b"after", PartitionKey=f"{number}") for number in range(20)
-    ]
+    put = [kinesis.put_record(StreamName=stream, Data=b"after", PartitionKey=f"{number}") for number in range(20)]
     kinesis.merge_shards(StreamName=stream, ShardToMerge=SECOND, AdjacentShardToMerge=THIRD)
     late = kinesis.put_record(StreamName=stream, Data=b"late", PartitionKey="p")
 
@@ -176,9 +170,11 @@ def test_a_hash_key_must_leave_two_keys_on_either_side(kinesis: Any, stream: str
 
     assert refused == (
         "InvalidArgumentException",
-        f"NewStartingHashKey {hash_key} used in SplitShard() on shard {FIRST} in stream {stream} under account "
-        f"{ACCOUNT_ID} is not both greater than one plus the shard's StartingHashKey 0 and less than the shard's "
-        f"EndingHashKey {RING - 1}.",
+        (
+            f"NewStartingHashKey {hash_key} used in SplitShard() on shard {FIRST} in stream {stream} under account "
+            f"{ACCOUNT_ID} is not both greater than one plus the shard's StartingHashKey 0 and less than the shard's "
+            f"EndingHashKey {RING - 1}."
+        ),
     )
     assert len(shards_of(kinesis, stream)) == 1
 
@@ -234,9 +230,7 @@ def test_resharding_an_unknown_stream_is_refused(kinesis: Any, stream_name: str)
 
     assert refusal(kinesis.split_shard, **named, ShardToSplit="0", NewStartingHashKey="2") == expected
     assert refusal(kinesis.merge_shards, **named, ShardToMerge="0", AdjacentShardToMerge="1") == expected
-    assert (
-        refusal(kinesis.update_shard_count, **named, TargetShardCount=2, ScalingType="UNIFORM_SCALING") == expected
-    )
+    assert refusal(kinesis.update_shard_count, **named, TargetShardCount=2, ScalingType="UNIFORM_SCALING") == expected
 
 
 def test_a_shard_that_the_stream_does_not_have_is_refused(kinesis: Any, stream: str) -> None:
@@ -254,8 +248,10 @@ def test_a_closed_shard_is_not_split_or_merged_again(kinesis: Any, stream: str) 
     kinesis.split_shard(StreamName=stream, ShardToSplit=FIRST, NewStartingHashKey=MIDDLE)
     expected = (
         "InvalidArgumentException",
-        f"Shard {FIRST} in stream {stream} under account {ACCOUNT_ID} has already been merged or split, "
-        "and thus is not eligible for merging or splitting.",
+        (
+            f"Shard {FIRST} in stream {stream} under account {ACCOUNT_ID} has already been merged or split, "
+            "and thus is not eligible for merging or splitting."
+        ),
     )
 
     assert refusal(kinesis.split_shard, StreamName=stream, ShardToSplit="0", NewStartingHashKey="2") == expected
@@ -270,14 +266,14 @@ def test_shards_that_are_not_a_pair_from_low_to_high_are_not_merged(
     kinesis.create_stream(StreamName=stream_name, ShardCount=3)
     ids = [f"shardId-{index:012d}" for index in (first, second)]
 
-    refused = refusal(
-        kinesis.merge_shards, StreamName=stream_name, ShardToMerge=ids[0], AdjacentShardToMerge=ids[1]
-    )
+    refused = refusal(kinesis.merge_shards, StreamName=stream_name, ShardToMerge=ids[0], AdjacentShardToMerge=ids[1])
 
     assert refused == (
         "InvalidArgumentException",
-        f"Shards {ids[0]} and {ids[1]} in stream {stream_name} under account {ACCOUNT_ID} "
-        "are not an adjacent pair of shards eligible for merging",
+        (
+            f"Shards {ids[0]} and {ids[1]} in stream {stream_name} under account {ACCOUNT_ID} "
+            "are not an adjacent pair of shards eligible for merging"
+        ),
     )
 
 
@@ -291,9 +287,7 @@ def test_shards_of_an_on_demand_stream_are_left_to_the_server(kinesis: Any, stre
 
     assert refusal(kinesis.split_shard, **named, ShardToSplit="0", NewStartingHashKey="2") == expected
     assert refusal(kinesis.merge_shards, **named, ShardToMerge="0", AdjacentShardToMerge="1") == expected
-    assert (
-        refusal(kinesis.update_shard_count, **named, TargetShardCount=8, ScalingType="UNIFORM_SCALING") == expected
-    )
+    assert refusal(kinesis.update_shard_count, **named, TargetShardCount=8, ScalingType="UNIFORM_SCALING") == expected
 
 
 @pytest.mark.parametrize(
@@ -304,9 +298,7 @@ def test_scaling_leaves_as_many_shards_as_in_aws(
 ) -> None:
     kinesis.create_stream(StreamName=stream_name, ShardCount=start)
 
-    answer = kinesis.update_shard_count(
-        StreamName=stream_name, TargetShardCount=target, ScalingType="UNIFORM_SCALING"
-    )
+    answer = kinesis.update_shard_count(StreamName=stream_name, TargetShardCount=target, ScalingType="UNIFORM_SCALING")
 
     del answer["ResponseMetadata"]
     assert answer == {
@@ -371,13 +363,11 @@ def test_the_eleventh_scaling_of_a_day_is_refused_under_aws_limits(daemon_factor
     kinesis = daemon_factory("--limits", "aws").client()
     kinesis.create_stream(StreamName="s", ShardCount=1)
     for target in [2, 1] * 5:
-        patiently(
-            kinesis.update_shard_count, StreamName="s", TargetShardCount=target, ScalingType="UNIFORM_SCALING"
-        )
+        patiently(kinesis.update_shard_count, StreamName="s", TargetShardCount=target, ScalingType="UNIFORM_SCALING")
 
     refusals = []
     for _ in range(3):
-        # Scaling to the present count is no scaling: that it goes through shows that the rate per second is not to blame.
+        # Scaling to the present count is none: that it goes through shows that the rate per second is not to blame.
         patiently(kinesis.update_shard_count, StreamName="s", TargetShardCount=1, ScalingType="UNIFORM_SCALING")
         refusals.append(
             refusal(kinesis.update_shard_count, StreamName="s", TargetShardCount=2, ScalingType="UNIFORM_SCALING")
@@ -424,9 +414,7 @@ def test_a_stream_is_updating_until_the_transition_is_over(daemon_factory: Daemo
 
     kinesis.merge_shards(StreamName="slow", ShardToMerge="0", AdjacentShardToMerge="1")
 
-    updating = refusal(
-        kinesis.update_shard_count, StreamName="slow", TargetShardCount=4, ScalingType="UNIFORM_SCALING"
-    )
+    updating = refusal(kinesis.update_shard_count, StreamName="slow", TargetShardCount=4, ScalingType="UNIFORM_SCALING")
     meanwhile = kinesis.put_record(StreamName="slow", Data=b"x", PartitionKey="p", ExplicitHashKey="0")
     assert creating[1] == f"Stream slow under account {ACCOUNT_ID} not ACTIVE, instead in state CREATING"
     assert updating[1] == f"Stream slow under account {ACCOUNT_ID} not ACTIVE, instead in state UPDATING"

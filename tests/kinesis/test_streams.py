@@ -1,4 +1,4 @@
-"""CreateStream, DeleteStream, DescribeStream, DescribeStreamSummary and ListStreams, and the states of a stream."""
+"""CreateStream, DescribeStream and DescribeStreamSummary, and how a stream is named."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -7,14 +7,12 @@ import pytest
 
 from tests.conftest import DaemonFactory
 from tests.daemons import Daemon
-from tests.kinesis.calls import HELD_MS, held_daemon, records_of, summary_of
+from tests.kinesis.calls import HELD_MS, committed_daemon, summary_of
 from tests.kinesis.refusals import refusal, stream_arn_of
 
 __all__: list[str] = []
 
 _ON_DEMAND = {"StreamMode": "ON_DEMAND"}
-# A waiter that asks again at once, for longer than any state is held.
-_AT_ONCE = {"Delay": 0, "MaxAttempts": 100_000}
 _NAMED = ["describe_stream", "describe_stream_summary", "delete_stream"]
 _NEIGHBOUR_DISTANCE = 22300745198530623141535718272648361505980432
 
@@ -72,8 +70,7 @@ def test_a_stream_has_four_shards_when_nobody_says_how_many(
 
 
 def test_a_stream_is_made_with_all_its_settings(daemon_factory: DaemonFactory) -> None:
-    client = daemon_factory().client()
-    client.update_account_settings(MinimumThroughputBillingCommitment={"Status": "ENABLED"})
+    client = committed_daemon(daemon_factory).client()
 
     client.create_stream(
         StreamName="stream",
@@ -379,228 +376,6 @@ def test_a_limit_out_of_range_is_refused(kinesis: Any, stream_name: str, limit: 
 
     assert code == "ValidationException"
     assert f"Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value " in sentence
-
-
-# ListStreams
-
-
-@pytest.fixture
-def listed(daemon_factory: DaemonFactory) -> Any:
-    """Give a client of a daemon that has the streams s-00 to s-24, and one that is gone."""
-    client = daemon_factory().client()
-    for number in reversed(range(25)):
-        client.create_stream(StreamName=f"s-{number:02}", ShardCount=1)
-    client.create_stream(StreamName="s-10-gone", ShardCount=1)
-    client.delete_stream(StreamName="s-10-gone")
-    return client
-
-
-def test_streams_are_listed_in_order_of_name(listed: Any) -> None:
-    answer = listed.list_streams()
-
-    assert answer["StreamNames"] == [f"s-{number:02}" for number in range(25)]
-    assert answer["HasMoreStreams"] is False
-    assert "NextToken" not in answer
-    summary = answer["StreamSummaries"][7]
-    del summary["StreamCreationTimestamp"]
-    assert summary == {
-        "StreamName": "s-07",
-        "StreamARN": stream_arn_of("s-07"),
-        "StreamStatus": "ACTIVE",
-        "StreamModeDetails": {"StreamMode": "PROVISIONED"},
-    }
-
-
-def test_streams_are_paged_by_token_and_by_name(listed: Any) -> None:
-    first = listed.list_streams(Limit=10)
-
-    by_token = listed.list_streams(NextToken=first["NextToken"], Limit=10)
-    by_name = listed.list_streams(ExclusiveStartStreamName=first["StreamNames"][-1], Limit=10)
-    last = listed.list_streams(NextToken=by_token["NextToken"])
-
-    assert first["HasMoreStreams"] is True
-    assert by_token["StreamNames"] == by_name["StreamNames"] == [f"s-{number}" for number in range(10, 20)]
-    assert last["StreamNames"] == [f"s-{number}" for number in range(20, 25)]
-    assert last["HasMoreStreams"] is False
-    assert "NextToken" not in last
-
-
-def test_the_name_to_start_after_need_not_be_there(listed: Any) -> None:
-    answer = listed.list_streams(ExclusiveStartStreamName="s-21-and-more")
-
-    assert answer["StreamNames"] == ["s-22", "s-23", "s-24"]
-
-
-def test_boto3_pages_through_the_streams(listed: Any) -> None:
-    pages = listed.get_paginator("list_streams").paginate(PaginationConfig={"PageSize": 10})
-
-    assert [len(page["StreamNames"]) for page in pages] == [10, 10, 5]
-
-
-def test_a_page_that_ends_with_the_last_stream_says_so(listed: Any) -> None:
-    answer = listed.list_streams(Limit=25)
-
-    assert len(answer["StreamNames"]) == 25
-    assert answer["HasMoreStreams"] is False
-
-
-def test_a_token_and_a_name_to_start_after_exclude_each_other(listed: Any) -> None:
-    token = listed.list_streams(Limit=10)["NextToken"]
-
-    fault = refusal(listed.list_streams, NextToken=token, ExclusiveStartStreamName="s-03")
-
-    assert fault == (
-        "InvalidArgumentException",
-        "NextToken and ExclusiveStartStreamName cannot be provided together.",
-    )
-
-
-def test_a_token_that_this_store_did_not_make_is_refused(listed: Any) -> None:
-    listed.create_stream(StreamName="many", ShardCount=2)
-    token = listed.list_streams(Limit=10)["NextToken"]
-    token_of_shards = listed.list_shards(StreamName="many", MaxResults=1)["NextToken"]
-
-    garbage = refusal(listed.list_streams, NextToken="garbage")
-    altered = refusal(listed.list_streams, NextToken=("A" if token[0] != "A" else "B") + token[1:])
-    of_another_listing = refusal(listed.list_streams, NextToken=token_of_shards)
-
-    assert garbage == altered == of_another_listing == ("InvalidArgumentException", "Invalid NextToken.")
-
-
-def test_a_daemon_without_streams_lists_none(daemon_factory: DaemonFactory) -> None:
-    answer = daemon_factory().client().list_streams()
-
-    assert answer["StreamNames"] == answer["StreamSummaries"] == []
-    assert answer["HasMoreStreams"] is False
-
-
-# DeleteStream
-
-
-def test_a_deleted_stream_is_gone_and_its_name_is_free(kinesis: Any, stream_name: str) -> None:
-    kinesis.create_stream(StreamName=stream_name, ShardCount=2)
-    kinesis.put_record(StreamName=stream_name, PartitionKey="key", Data=b"old")
-
-    kinesis.delete_stream(StreamName=stream_name)
-    absent = refusal(kinesis.describe_stream, StreamName=stream_name)
-    kinesis.create_stream(StreamName=stream_name, ShardCount=2)
-
-    assert absent == (
-        "ResourceNotFoundException",
-        f"Stream {stream_name} under account 000000000000 not found.",
-    )
-    assert records_of(kinesis, stream_name) == []
-
-
-def test_a_stream_with_consumers_is_deleted_by_force_only(kinesis: Any, stream_name: str) -> None:
-    kinesis.create_stream(StreamName=stream_name, ShardCount=1)
-    kinesis.register_stream_consumer(StreamARN=stream_arn_of(stream_name), ConsumerName="consumer")
-
-    unforced = refusal(kinesis.delete_stream, StreamName=stream_name)
-    refused = refusal(kinesis.delete_stream, StreamName=stream_name, EnforceConsumerDeletion=False)
-    kinesis.delete_stream(StreamName=stream_name, EnforceConsumerDeletion=True)
-
-    assert unforced == refused
-    assert unforced == (
-        "ResourceInUseException",
-        (
-            f"DeleteStream can't delete {stream_arn_of(stream_name)} because there are consumers associated with this "
-            f"data stream. To delete {stream_name} anyway, set the EnforceConsumerDeletion parameter to true to "
-            "force the deletion of all the consumers that are associated with it."
-        ),
-    )
-    assert refusal(kinesis.describe_stream, StreamName=stream_name)[0] == "ResourceNotFoundException"
-
-
-def test_streams_and_their_settings_survive_a_kill(daemon_factory: DaemonFactory) -> None:
-    first = daemon_factory()
-    first.client().create_stream(StreamName="stream", ShardCount=3, Tags={"team": "blue"})
-    first.client().increase_stream_retention_period(StreamName="stream", RetentionPeriodHours=48)
-    first.client().create_stream(StreamName="gone", ShardCount=1)
-    first.client().delete_stream(StreamName="gone")
-    described = first.client().describe_stream(StreamName="stream")["StreamDescription"]
-
-    first.kill()
-    client = daemon_factory(data=first.data).client()
-
-    assert client.describe_stream(StreamName="stream")["StreamDescription"] == described
-    assert client.list_tags_for_stream(StreamName="stream")["Tags"] == [{"Key": "team", "Value": "blue"}]
-    assert client.list_streams()["StreamNames"] == ["stream"]
-
-
-# States
-
-
-def test_a_stream_that_is_being_made_has_no_shards_and_takes_no_records(daemon_factory: DaemonFactory) -> None:
-    client = daemon_factory("--transition-ms", HELD_MS).client()
-    client.create_stream(StreamName="stream", ShardCount=3)
-
-    description = client.describe_stream(StreamName="stream")["StreamDescription"]
-    summary = summary_of(client, "stream")
-    put = refusal(client.put_record, StreamName="stream", PartitionKey="key", Data=b"early")
-    again = refusal(client.create_stream, StreamName="stream", ShardCount=3)
-    change = refusal(client.update_max_record_size, StreamARN=stream_arn_of("stream"), MaxRecordSizeInKiB=2048)
-
-    assert description["StreamStatus"] == "CREATING"
-    assert (description["Shards"], description["HasMoreShards"]) == ([], False)
-    assert (summary["StreamStatus"], summary["OpenShardCount"]) == ("CREATING", 0)
-    assert client.list_streams()["StreamSummaries"][0]["StreamStatus"] == "CREATING"
-    assert put == ("ResourceNotFoundException", "Stream stream under account 000000000000 not found.")
-    assert again[0] == "ResourceInUseException"
-    assert change == (
-        "ResourceInUseException",
-        "Stream stream under account 000000000000 not ACTIVE, instead in state CREATING",
-    )
-
-
-def test_a_stream_that_is_being_deleted_is_still_described_and_its_name_still_taken(
-    daemon_factory: DaemonFactory,
-) -> None:
-    client = held_daemon(daemon_factory, "stream", ShardCount=2).client()
-    client.delete_stream(StreamName="stream")
-
-    description = client.describe_stream(StreamName="stream")["StreamDescription"]
-    put = refusal(client.put_record, StreamName="stream", PartitionKey="key", Data=b"late")
-    create = refusal(client.create_stream, StreamName="stream", ShardCount=1)
-    change = refusal(client.update_max_record_size, StreamARN=stream_arn_of("stream"), MaxRecordSizeInKiB=2048)
-    client.delete_stream(StreamName="stream")
-
-    assert description["StreamStatus"] == "DELETING"
-    assert client.list_streams()["StreamSummaries"][0]["StreamStatus"] == "DELETING"
-    assert put[0] == "ResourceNotFoundException"
-    assert create == ("ResourceInUseException", "Stream stream under account 000000000000 already exists.")
-    assert change == (
-        "ResourceInUseException",
-        "Stream stream under account 000000000000 not ACTIVE, instead in state DELETING",
-    )
-
-
-def test_waiters_see_a_stream_come_change_and_go(daemon_factory: DaemonFactory) -> None:
-    client = daemon_factory("--transition-ms", "300").client()
-
-    client.create_stream(StreamName="stream", ShardCount=2)
-    client.get_waiter("stream_exists").wait(StreamName="stream", WaiterConfig=_AT_ONCE)
-    shards = client.describe_stream(StreamName="stream")["StreamDescription"]["Shards"]
-    client.increase_stream_retention_period(StreamName="stream", RetentionPeriodHours=48)
-    client.get_waiter("stream_exists").wait(StreamName="stream", WaiterConfig=_AT_ONCE)
-    client.decrease_stream_retention_period(StreamName="stream", RetentionPeriodHours=24)
-    client.delete_stream(StreamName="stream")
-    client.get_waiter("stream_not_exists").wait(StreamName="stream", WaiterConfig=_AT_ONCE)
-    client.create_stream(StreamName="stream", ShardCount=1)
-
-    assert len(shards) == 2
-    assert summary_of(client, "stream")["StreamName"] == "stream"
-
-
-def test_a_held_state_ends_after_a_restart_too(daemon_factory: DaemonFactory) -> None:
-    first = daemon_factory("--transition-ms", "300")
-    first.client().create_stream(StreamName="stream", ShardCount=2)
-    first.kill()
-
-    client = daemon_factory("--transition-ms", "300", data=first.data).client()
-    client.get_waiter("stream_exists").wait(StreamName="stream", WaiterConfig=_AT_ONCE)
-
-    assert summary_of(client, "stream")["OpenShardCount"] == 2
 
 
 def _fault_of_creating(client: Any, name: str) -> tuple[str, str] | None:

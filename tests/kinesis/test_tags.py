@@ -54,7 +54,7 @@ def test_removed_tags_are_gone_and_unknown_keys_are_ignored(kinesis: Any, stream
 
 
 def test_tags_are_listed_page_by_page(kinesis: Any, stream: str) -> None:
-    kinesis.add_tags_to_stream(StreamName=stream, Tags={key: "" for key in "abcde"})
+    kinesis.add_tags_to_stream(StreamName=stream, Tags=dict.fromkeys("abcde", ""))
 
     first = kinesis.list_tags_for_stream(StreamName=stream, Limit=2)
     rest = kinesis.list_tags_for_stream(StreamName=stream, Limit=3, ExclusiveStartTagKey="b")
@@ -124,13 +124,17 @@ def test_the_fifty_first_tag_is_refused_and_changing_one_of_fifty_is_not(kinesis
 
     assert added == (
         "InvalidArgumentException",
-        f"Failed to add tags to stream {stream} under account {ACCOUNT_ID} because a given stream "
-        "cannot have more than 50 tags associated with it.",
+        (
+            f"Failed to add tags to stream {stream} under account {ACCOUNT_ID} because a given stream "
+            "cannot have more than 50 tags associated with it."
+        ),
     )
     assert tagged == (
         "InvalidArgumentException",
-        f"Failed to add tags to resource {arn} under account {ACCOUNT_ID} because a given resource "
-        "cannot have more than 50 tags associated with it.",
+        (
+            f"Failed to add tags to resource {arn} under account {ACCOUNT_ID} because a given resource "
+            "cannot have more than 50 tags associated with it."
+        ),
     )
     assert tags_of(kinesis, stream)["key7"] == "changed"
     assert len(tags_of(kinesis, stream)) == 50
