@@ -31,6 +31,8 @@ _PATIENCE_S = 60.0
 _IDLE_S = 75.0
 _SWEEP_PAUSE_S = 5.0
 _CONNECTION_COUNT_MAX = 20_000
+# Up to this, one write of head and body costs less than two; above it, joining them would only copy.
+_JOINED_BYTE_COUNT_MAX = 64 * 1024
 _STARTS = b"POST /"
 _HANDED_OVER_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -129,6 +131,7 @@ class LeanConnection(asyncio.Protocol):
         "_is_busy",
         "_is_ending",
         "_is_paused",
+        "_is_taken_slowly",
         "_keeps_alive",
         "_since_s",
         "_transport",
@@ -148,6 +151,7 @@ class LeanConnection(asyncio.Protocol):
         self._is_busy = False
         self._is_ending = False
         self._is_paused = False
+        self._is_taken_slowly = False
         self._writable: asyncio.Future[None] | None = None
         self._since_s = time.monotonic()
 
@@ -192,14 +196,18 @@ class LeanConnection(asyncio.Protocol):
         if self._head is not None:
             self._add_to_body(data)
             return
-        self._buffer = self._buffer + data if self._buffer else data
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = data
+            self._since_s = time.monotonic()
         self._read_head()
 
     def is_stale(self, now_s: float) -> bool:
-        """Tell whether the client has idled, or taken its time over a request, for too long."""
-        if self._is_busy:
+        """Tell whether the client has idled, or taken its time over a request or an answer, for too long."""
+        if self._is_busy and not self._is_taken_slowly:
             return False
-        is_within_request = bool(self._buffer) or self._head is not None
+        is_within_request = self._is_busy or bool(self._buffer) or self._head is not None
         return now_s - self._since_s > (_PATIENCE_S if is_within_request else _IDLE_S)
 
     def finish(self) -> None:
@@ -262,9 +270,15 @@ class LeanConnection(asyncio.Protocol):
         transport = self._transport
         if transport is not None and not transport.is_closing():
             is_last = self._is_ending or not self._keeps_alive
-            transport.write(self._written(reply, is_last=is_last))
+            head = self._written_head(reply, is_last=is_last)
+            if len(reply.body) <= _JOINED_BYTE_COUNT_MAX:
+                transport.write(head + reply.body)
+            else:
+                transport.writelines([head, reply.body])
             if self._writable is not None:
+                self._since_s, self._is_taken_slowly = time.monotonic(), True
                 await self._writable
+                self._is_taken_slowly = False
             if is_last:
                 transport.close()
         self._is_busy = False
@@ -275,16 +289,15 @@ class LeanConnection(asyncio.Protocol):
         if self._buffer and self._transport is not None and not self._transport.is_closing():
             self._read_head()
 
-    def _written(self, reply: Reply, *, is_last: bool) -> bytes:
+    def _written_head(self, reply: Reply, *, is_last: bool) -> bytes:
         fields = "".join([f"{name}: {value}\r\n" for name, value in reply.headers.items()]).encode()
-        return b"HTTP/1.1 %d %b\r\nServer: streamd\r\nDate: %b\r\n%b%bContent-Length: %d\r\n\r\n%b" % (
+        return b"HTTP/1.1 %d %b\r\nServer: streamd\r\nDate: %b\r\n%b%bContent-Length: %d\r\n\r\n" % (
             reply.status,
             _REASONS.get(reply.status, b""),
             self._hall.date(),
             fields,
             b"Connection: close\r\n" if is_last else b"",
             len(reply.body),
-            reply.body,
         )
 
     def _hand_over(self) -> None:
