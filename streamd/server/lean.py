@@ -29,6 +29,8 @@ _HEAD_BYTE_COUNT_MAX = 64 * 1024
 _PIPELINE_BYTE_COUNT_MAX = 64 * 1024
 _PATIENCE_S = 60.0
 _IDLE_S = 75.0
+# The largest answer over a line of half a megabit a second.
+_TAKING_S = 300.0
 _SWEEP_PAUSE_S = 5.0
 _CONNECTION_COUNT_MAX = 20_000
 # Up to this, one write of head and body costs less than two; above it, joining them would only copy.
@@ -207,8 +209,11 @@ class LeanConnection(asyncio.Protocol):
         """Tell whether the client has idled, or taken its time over a request or an answer, for too long."""
         if self._is_busy and not self._is_taken_slowly:
             return False
-        is_within_request = self._is_busy or bool(self._buffer) or self._head is not None
-        return now_s - self._since_s > (_PATIENCE_S if is_within_request else _IDLE_S)
+        if self._is_taken_slowly:
+            patience_s = _TAKING_S
+        else:
+            patience_s = _PATIENCE_S if self._buffer or self._head is not None else _IDLE_S
+        return now_s - self._since_s > patience_s
 
     def finish(self) -> None:
         """Close after the request in hand, or now."""
