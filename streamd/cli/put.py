@@ -18,26 +18,31 @@ from streamd.cli.put_keys import KeyOf, LineRefused, constant_key, field_key, ra
 from streamd.cli.put_lines import Line, LineCutter, chunks_of, whole_of
 from streamd.cli.put_progress import STDIN, progress
 from streamd.core.limits import KIB, PARTITION_KEY_LENGTH_MAX, RECORD_KIB_DEFAULT
+from streamd.sdk.client import KinesisClient
 
 __all__ = ["put"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Input:
-    """What to put: texts given as arguments, or files (``-`` is stdin), by line or whole."""
+class _Job:
+    """What to put (texts given as arguments, or files, by line or whole), where to, and how to tell of it."""
 
+    stream: str
     texts: Sequence[str]
     paths: Sequence[str]
     by_line: bool
+    key_of: KeyOf
+    as_json: bool
 
 
 @click.command(
+    short_help="Put lines or files into a stream.",
     epilog=examples(
         "streamd put orders 'first' 'second'",
         "streamd put orders --file orders.ndjson --key-field customer.id",
         "tail -f access.log | streamd put clicks --key web-1",
         "streamd put pictures --whole --file a.jpg --file b.jpg --json",
-    )
+    ),
 )
 @click.argument("stream")
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
@@ -78,29 +83,43 @@ def put(
     """
     if texts and (paths or whole):
         raise click.UsageError("TEXT excludes --file and --whole.")
-    what = _Input(texts, paths or (STDIN,), by_line=not whole)
-    keys = _key_rule(key, key_field)
-    if not texts and STDIN in what.paths and sys.stdin.isatty():
+    job = _Job(
+        stream,
+        texts,
+        () if texts else paths or (STDIN,),
+        by_line=not whole,
+        key_of=_key_rule(key, key_field),
+        as_json=as_json,
+    )
+    if STDIN in job.paths and sys.stdin.isatty():
         click.echo("Reading from the terminal; Ctrl-D ends it.", err=True)
 
     async def run() -> Counts:
-        with progress(what.paths if not what.texts else ()) as (advance, complain):
-            async with connect(endpoint=endpoint, region=region) as client:
-                summary = await client.describe_stream_summary(stream)
-                byte_count_max = KIB * int(summary.get("MaxRecordSizeInKiB", RECORD_KIB_DEFAULT))
-                batcher = Batcher(client, stream, tell=_teller(complain, as_json=as_json))
-                try:
-                    async for lines in _lines_of(what, byte_count_max=byte_count_max, advance=advance):
-                        await _add(batcher, lines, keys, byte_count_max=byte_count_max, complain=complain)
-                    await batcher.flush()
-                finally:
-                    # Also after an error or Ctrl-C: what is stored is stored, and its count is wanted then.
-                    if not as_json:
-                        write(_sentence_of(batcher.counts, stream))
-                return batcher.counts
+        async with connect(endpoint=endpoint, region=region) as client:
+            return await _put_all(client, job)
 
     if asyncio.run(run()).failed_count:
         raise click.exceptions.Exit(1)
+
+
+async def _put_all(client: KinesisClient, job: _Job) -> Counts:
+    """Put a job's records and say how many there were."""
+    summary = await client.describe_stream_summary(job.stream)
+    byte_count_max = KIB * int(summary.get("MaxRecordSizeInKiB", RECORD_KIB_DEFAULT))
+    counts = Counts()
+    # Lines of JSON and a bar cannot share a screen.
+    paths = () if job.as_json and sys.stdout.isatty() else job.paths
+    try:
+        with progress(paths) as (advance, complain):
+            batcher = Batcher(client, job.stream, counts, tell=_teller(complain, as_json=job.as_json))
+            async for lines in _lines_of(job, byte_count_max=byte_count_max, advance=advance):
+                await _add(batcher, lines, job.key_of, byte_count_max=byte_count_max, complain=complain)
+            await batcher.flush()
+    finally:
+        # Also after an error or Ctrl-C: what is stored is stored, and its count is wanted then.
+        if not job.as_json:
+            write(_sentence_of(counts, job.stream))
+    return counts
 
 
 def _key_rule(key: str | None, key_field: str | None) -> KeyOf:
@@ -115,20 +134,18 @@ def _key_rule(key: str | None, key_field: str | None) -> KeyOf:
     return constant_key(key)
 
 
-async def _lines_of(
-    what: _Input, *, byte_count_max: int, advance: Callable[[int], None]
-) -> AsyncIterator[Sequence[Line]]:
+async def _lines_of(job: _Job, *, byte_count_max: int, advance: Callable[[int], None]) -> AsyncIterator[Sequence[Line]]:
     """Give the input's lines as they come; an empty list says that the input pauses."""
-    if what.texts:
+    if job.texts:
         yield [
             Line(f"argument {number}", None, text.encode(errors="surrogateescape"))
-            for number, text in enumerate(what.texts, 1)
+            for number, text in enumerate(job.texts, 1)
         ]
         return
-    for path in what.paths:
+    for path in job.paths:
         source = "stdin" if path == STDIN else path
         with _opened(path) as file:
-            if not what.by_line:
+            if not job.by_line:
                 yield await whole_of(file.fileno(), source, byte_count_max=byte_count_max)
                 continue
             cutter = LineCutter(source, byte_count_max=byte_count_max)

@@ -65,8 +65,10 @@ class Counts:
 class Batcher:
     """Collects records for one stream; ``tell`` hears what became of each, in order."""
 
-    def __init__(self, client: KinesisClient, stream: str, *, tell: Callable[[list[Stored | Failed]], None]) -> None:
-        self.counts = Counts()
+    def __init__(
+        self, client: KinesisClient, stream: str, counts: Counts, *, tell: Callable[[list[Stored | Failed]], None]
+    ) -> None:
+        self.counts = counts
         self._client = client
         self._stream = stream
         self._tell = tell

@@ -36,7 +36,8 @@ def progress(paths: Sequence[str]) -> Iterator[Screen]:
         return
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("put"), BarColumn(), DownloadColumn(binary_units=True), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Left to itself rich would take stdout for the bar's console, which is stderr.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("put", total=_byte_count_of(paths))
         yield (
             (lambda byte_count: bar.advance(task, byte_count)),

@@ -3,14 +3,13 @@
 import ipaddress
 import logging
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from pathlib import Path
 
 import click
 
+from streamd.cli.metrics_folder import metrics_folder
 from streamd.config import AccountConfig, Config, DoorConfig, StoreConfig
 from streamd.errors import StreamdError
 from streamd.storage.directory import read_secret_text
@@ -22,11 +21,10 @@ _WORKER_COUNT_MAX = 64
 
 
 @click.command(
-    epilog="""
-Example: streamd serve --data /var/lib/streamd --workers 4
-
-Then: AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x aws --region us-east-1 --endpoint-url http://127.0.0.1:4567
-kinesis list-streams
+    epilog="""\b
+Examples:
+  streamd serve --data /var/lib/streamd --workers 4
+  streamd serve --host 0.0.0.0 --auth keys.toml
 """
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -159,16 +157,13 @@ def serve(
 
 
 def _run(config: Config) -> int:
-    folder = tempfile.mkdtemp(prefix="streamd-metrics-")
-    # prometheus-client decides when it is imported whether processes share their counts, so the import comes
-    # after.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    from streamd.supervisor import serve as run  # noqa: PLC0415 - see above
+    with metrics_folder() as folder:
+        # prometheus-client decides when it is imported whether processes share their counts, so the import comes
+        # after.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        from streamd.supervisor import serve as run  # noqa: PLC0415 - see above
 
-    try:
         return run(config, metrics_folder=folder, announce=lambda url: _announce(url, config))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _announce(url: str, config: Config) -> None:

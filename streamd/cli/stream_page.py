@@ -38,11 +38,11 @@ def stream_page(summary: JsonObject, shards: list[JsonObject]) -> str:
         "open shards": str(summary["OpenShardCount"]),
     }
     headings = ["shard", "state", "share", "first number", "last number", "parents"]
-    columns = list(zip(headings, *(_row(shard) for shard in shards), strict=True))
+    rows = [_row(shard) for shard in shards]
     # Young streams have no closed shards and no parents, and a terminal has no room for empty columns.
-    columns = [column for column in columns if any(column[1:])]
-    headings, *rows = zip(*columns, strict=True)
-    return f"{fields(lines)}\n\n{table(headings, rows, right=[2])}"
+    filled = [place for place in range(len(headings)) if any(row[place] for row in rows)]
+    shown = [[row[place] for place in filled] for row in [headings, *rows]]
+    return f"{fields(lines)}\n\n{table(shown[0], shown[1:], right=[2])}"
 
 
 def _row(shard: JsonObject) -> list[str]:

@@ -15,12 +15,13 @@ __all__ = ["tail"]
 
 
 @click.command(
+    short_help="Print a stream's records as they arrive.",
     epilog=examples(
         "streamd tail orders",
         "streamd tail orders --from horizon --no-follow --json | jq -r .data",
         "streamd tail orders --from -10m --max 100",
         "streamd tail orders --shard 0 --from 2026-01-01T00:00:00Z",
-    )
+    ),
 )
 @click.argument("stream")
 @click.option(

@@ -13,13 +13,12 @@ Every coroutine may raise ServiceRefused and ServiceUnreachable.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from streamd.sdk.credentials import Credentials, credentials_from
+from streamd.sdk.credentials import Credentials, credentials_of_process
 from streamd.sdk.failures import ServiceRefused, ServiceUnreachable, WaitTimedOut
 from streamd.sdk.transport import JsonObject, Transport
 
@@ -57,7 +56,7 @@ class KinesisClient:
         self._transport = Transport(
             endpoint,
             region=region,
-            credentials=credentials or credentials_from(os.environ),
+            credentials=credentials or credentials_of_process(),
             connection_count_max=connection_count_max,
         )
 

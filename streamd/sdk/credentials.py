@@ -5,13 +5,14 @@ credentials a fixed pair is used that no service knows. AWS and a streamd with `
 sentence that says so.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Final
 
 from streamd.core.sigv4 import Credentials
 from streamd.errors import ConfigInvalid
 
-__all__ = ["CREDENTIALS_STAND_IN", "Credentials", "credentials_from"]
+__all__ = ["CREDENTIALS_STAND_IN", "Credentials", "credentials_from", "credentials_of_process"]
 
 CREDENTIALS_STAND_IN: Final = Credentials("streamd", "streamd")
 
@@ -30,3 +31,8 @@ def credentials_from(environment: Mapping[str, str]) -> Credentials:
         missing = "AWS_SECRET_ACCESS_KEY" if access_key_id else "AWS_ACCESS_KEY_ID"
         raise ConfigInvalid(f"{missing} is not set although its other half is: set both or neither")
     return Credentials(access_key_id, secret, environment.get("AWS_SESSION_TOKEN") or None)
+
+
+def credentials_of_process() -> Credentials:
+    """Read the AWS variables that this process was started with. Raises ConfigInvalid."""
+    return credentials_from(os.environ)

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from random import uniform
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -38,6 +39,7 @@ PAUSE_MS_BASE: Final = 50
 THROTTLE_PAUSE_MS_BASE: Final = 200
 CONNECT_TIMEOUT_S: Final = 5
 READ_TIMEOUT_S: Final = 60
+LARGE_BODY_BYTE_COUNT: Final = 1 << 20
 
 _CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 _TARGET_PREFIX: Final = "Kinesis_20131202."
@@ -63,13 +65,15 @@ class Transport:
         self.region = region
         self._host = parts.netloc.rpartition("@")[2]
         self._credentials = credentials
-        self._connection_count_max = connection_count_max
+        # aiohttp's own limit gives a free connection to whoever asks next, past those who wait: a few readers that
+        # ask all the time would keep all others out for ever. A semaphore serves in the order of asking.
+        self._connections = asyncio.Semaphore(connection_count_max)
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Prepare the connections; none is made before the first call."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connection_count_max),
+            connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S),
         )
 
@@ -87,7 +91,8 @@ class Transport:
         body = orjson.dumps(document, default=_base64_of)
         for attempt in range(1, ATTEMPT_COUNT_MAX + 1):
             try:
-                answer = await self._send(operation, body, wait_ms=wait_ms)
+                async with self._connections:
+                    answer = await self._send(operation, body, wait_ms=wait_ms)
                 return _document_of(operation, answer)
             except ServiceRefused as refused:
                 if not refused.is_temporary or attempt == ATTEMPT_COUNT_MAX:
@@ -109,7 +114,9 @@ class Transport:
             headers[_WAIT_HEADER] = str(wait_ms)
             timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S + wait_ms / 1000)
         try:
-            async with self._session.post(f"{self.endpoint}/", data=body, headers=headers, timeout=timeout) as response:
+            # aiohttp writes a large body piece by piece, and lets others run between, only when it is a file.
+            data = body if len(body) < LARGE_BODY_BYTE_COUNT else BytesIO(body)
+            async with self._session.post(f"{self.endpoint}/", data=data, headers=headers, timeout=timeout) as response:
                 return _Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServiceUnreachable(self.endpoint, _reason_of(error)) from error
