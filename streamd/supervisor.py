@@ -22,7 +22,7 @@ import uvloop
 
 from streamd.config import Config
 from streamd.daemon import STORE_FAILED_STATUS, Worker, WorkerSeat
-from streamd.errors import ConfigInvalid
+from streamd.errors import ConfigInvalid, StreamdError
 from streamd.metrics import forget_worker
 from streamd.storage.directory import DataDirectory
 from streamd.storage.signals import Bells
@@ -56,6 +56,9 @@ def serve(config: Config, *, metrics_folder: str, announce: Announce) -> int:
         directory.token_secret()
         listeners = _listeners(config)
         url = _url(config.door.host, listeners[0])
+        # What the imports made stays for good: the collector need not walk it again, nor a fork copy its pages.
+        gc.collect()
+        gc.freeze()
         if config.worker_count == 1:
             return _serve_alone(config, directory, listeners[0], metrics_folder, lambda: announce(url))
         return _Supervisor(config, directory, listeners, metrics_folder).run(lambda: announce(url))
@@ -85,7 +88,6 @@ class _Supervisor:
     def run(self, announce: Callable[[], None]) -> int:
         """Run until told to stop; the exit status."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        gc.freeze()
         for index in range(len(self._listeners)):
             self._start(index)
         self._ready[0].setblocking(False)
@@ -142,6 +144,10 @@ class _Supervisor:
                 parent_pipe=self._life[0],
             )
             status = _run(lambda: Worker(self._config, self._directory, seat).run())
+        except StreamdError as error:
+            # Such as a log that cannot be opened: a sentence for people, and no bug of ours.
+            _LOG.critical("%s", error)
+            status = 1
         except BaseException:  # the last frame of a process: nobody else can tell what went wrong
             _LOG.exception("worker %d ended", index)
             status = 1
@@ -160,7 +166,8 @@ class _Supervisor:
             index = self._index_by_pid.pop(pid)
             forget_worker(pid, self._metrics_folder)
             self._plan(index, lived_s=time.monotonic() - self._started_by_pid.pop(pid))
-            _LOG.error("worker %d (process %d) ended with status %d and is replaced", index, pid, status)
+            fate = "" if status == STORE_FAILED_STATUS else " and is replaced"
+            _LOG.error("worker %d (process %d) ended with status %d%s", index, pid, status, fate)
             gravest = status if gravest != STORE_FAILED_STATUS else gravest
         return gravest
 

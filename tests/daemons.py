@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ class Daemon:
         return status
 
     def _hang_up(self) -> None:
+        # Workers that outlived their supervisor are a failure of the test that sees them, and nobody else's burden.
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         if self.process.stdout is not None:
             self.process.stdout.close()
 
@@ -107,6 +111,7 @@ def start_daemon(data: Path, *flags: str, port: int = 0, environment: Mapping[st
     if found is None:
         process.kill()
         process.wait(_STOP_PATIENCE_S)
+        process.stdout.close()
         raise AssertionError(f"the daemon did not start: {line!r}\n{log.read_text()}")
     return Daemon(process=process, url=found.group(1), data=data, log=log, flags=flags)
 

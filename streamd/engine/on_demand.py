@@ -5,7 +5,7 @@ samples in a row is cut in half. Rates come from the store's own counts, so they
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 from streamd.core.limits import SHARD_WRITE_BYTE_RATE, SHARD_WRITE_RECORD_RATE
@@ -14,7 +14,7 @@ from streamd.core.stream import Stream, StreamMode
 from streamd.engine.clock import Clock
 from streamd.engine.reshard import Resharder
 from streamd.engine.streams import Streams
-from streamd.errors import StoreFull, StreamNotFound
+from streamd.errors import ShardMissing, StoreFull, StreamNotFound
 from streamd.storage.shard_log import ShardKey, ShardState
 from streamd.storage.store import Store
 
@@ -57,7 +57,7 @@ class OnDemandScaler:
             self._seen = {}
             return
         now_ms = self._clock.now_ms()
-        states = {key: state for key, state in await self._store.states() if key.stream_number in watched}
+        states = await self._states(watched.values())
         elapsed_s = (now_ms - self._seen_ms) / 1000
         busy = {
             key: self._busy_samples.get(key, 0) + 1
@@ -72,6 +72,20 @@ class OnDemandScaler:
             if open_count + len(indexes) <= self._shard_quota:
                 await self._split(watched[number], indexes)
                 open_count += len(indexes)
+
+    async def _states(self, streams: Iterable[Stream]) -> dict[ShardKey, ShardState]:
+        """Read the states of these streams' open shards; an account has few on-demand streams, and many others."""
+        states: dict[ShardKey, ShardState] = {}
+        for stream in streams:
+            for shard in stream.tree.open_shards:
+                key = ShardKey(stream.number, shard.index)
+                try:
+                    states[key] = await self._store.state(key)
+                except ShardMissing:
+                    # Deleted meanwhile.
+                    continue
+            await asyncio.sleep(0)
+        return states
 
     async def _split(self, stream: Stream, indexes: list[int]) -> None:
         def decide(current: Stream) -> Stream:

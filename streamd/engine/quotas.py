@@ -61,17 +61,21 @@ class Quotas:
         now_ms = self._clock.now_ms()
         self._counters.owe(place, byte_count, rate_per_s=SHARD_READ_BYTE_RATE, now_ms=now_ms)
 
-    def call(self, operation: str, *, scope: str, rate_per_s: int) -> bool:
-        """Take one call of an operation, counted per scope (a stream, or the account); False: refuse it."""
-        is_within = self._take(f"call/{operation}/{scope}", 1, at_most=rate_per_s)
-        return is_within or self.exceed(operation, scope=scope)
+    def call(self, operation: str, *, scope: str, stream_name: str, rate_per_s: int) -> bool:
+        """Take one call of an operation, counted per scope (the account, a stream or a shard); False: refuse it.
 
-    def exceed(self, kind: str, *, scope: str) -> bool:
-        """Count something that is one too many for AWS; False when it must be refused."""
+        What is over the rate shows under ``stream_name``, which is empty for the account.
+        """
+        if self._take(f"call/{operation}/{scope}", 1, at_most=rate_per_s):
+            return True
+        return self.exceed(operation, stream_name=stream_name)
+
+    def exceed(self, kind: str, *, stream_name: str) -> bool:
+        """Count something that is one too many for AWS, of a stream or (empty) the account; False: refuse it."""
         if not self.is_on:
             return True
         is_shadow = self._mode is LimitsMode.SHADOW
-        self._metrics.throttled(scope, kind, count=1, is_shadow=is_shadow)
+        self._metrics.throttled(stream_name, kind, count=1, is_shadow=is_shadow)
         return is_shadow
 
     def _take(self, name: str, amount: int, *, at_most: int) -> bool:

@@ -132,7 +132,8 @@ class KinesisDialect:
         stream = str(named or "").rpartition("stream/")[2].partition("/")[0]
         shard = call.get("ShardId")
         place = {RateScope.ACCOUNT: account_id, RateScope.STREAM: stream, RateScope.SHARD: f"{stream}/{shard}"}[scope]
-        if self._engine.quotas.call(call.operation, scope=place, rate_per_s=rate_per_s):
+        label = "" if scope is RateScope.ACCOUNT else stream
+        if self._engine.quotas.call(call.operation, scope=place, stream_name=label, rate_per_s=rate_per_s):
             return
         match scope:
             case RateScope.ACCOUNT:
@@ -173,8 +174,8 @@ def _plain_body(request: SignedRequest) -> bytes:
         body = inflater.decompress(request.body, BODY_BYTE_COUNT_MAX)
     except zlib.error:
         raise SerializationFailed from None
-    if not inflater.eof:
-        # Cut short, or larger than any request may be once it is inflated.
+    if not inflater.eof or inflater.unused_data:
+        # Cut short, larger than any request may be once it is inflated, or followed by something else.
         raise SerializationFailed
     return body
 

@@ -68,7 +68,7 @@ def with_daily_change(engine: Engine, stream: Stream, changes_ms: tuple[int, ...
     """Add a change, made now, to those of the last 24 hours. Raises Fault when AWS allows no more of them."""
     now_ms = engine.clock.now_ms()
     recent_ms = tuple(moment_ms for moment_ms in changes_ms if moment_ms > now_ms - _DAY_MS)
-    if len(recent_ms) >= at_most and not engine.quotas.exceed("daily-changes", scope=stream.name):
+    if len(recent_ms) >= at_most and not engine.quotas.exceed("daily-changes", stream_name=stream.name):
         raise Fault(
             "LimitExceededException",
             f"Rate exceeded for stream {stream.name} under account {engine.account_id}.",

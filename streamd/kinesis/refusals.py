@@ -78,8 +78,11 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             )
         case MasterKeyMissing():
             return Fault("KMSAccessDeniedException", str(error))
-        case StoreFull() | StoreFailed():
+        case StoreFull():
             return InternalFailure(f"Nothing was stored: {error}.")
+        case StoreFailed():
+            # After a failed sync nobody knows what the disk holds.
+            return InternalFailure(f"Nothing is known to be stored: {error}.")
         case ShardClosed() | ShardMissing():
             return InternalFailure("The stream changed while it was used; try again.")
         case _:

@@ -207,7 +207,7 @@ async def _require_few_creating(engine: Engine) -> None:
         return
     now_ms = engine.clock.now_ms()
     creating = [s for s in await engine.streams.all() if s.status(now_ms) is Status.CREATING]
-    if len(creating) >= _CREATING_COUNT_MAX and not engine.quotas.exceed("CreateStream", scope=engine.account_id):
+    if len(creating) >= _CREATING_COUNT_MAX and not engine.quotas.exceed("CreateStream", stream_name=""):
         raise Fault(
             "LimitExceededException",
             f"Only {_CREATING_COUNT_MAX} streams can be in the CREATING state at the same time.",

@@ -23,7 +23,7 @@ from pybase64 import b64decode
 from streamd.kinesis.faults import SerializationFailed, ValidationFailed
 from streamd.kinesis.shapes import INPUT_BY_OPERATION
 from streamd.kinesis.shapes_kinds import StructureShape
-from streamd.kinesis.shapes_members import DATA, ENTRIES, HASH_KEY, PARTITION_KEY
+from streamd.kinesis.shapes_members import DATA, ENTRIES, HASH_KEY, NAME, PARTITION_KEY
 from streamd.kinesis.validation_types import WHOLE_ENDS, read_structure
 from streamd.kinesis.validation_violations import violations
 
@@ -38,6 +38,10 @@ _BLOB_BYTE_COUNT_MAX = DATA.maximum or 0
 _KEY_LENGTH_MIN = PARTITION_KEY.minimum or 0
 _KEY_LENGTH_MAX = PARTITION_KEY.maximum or 0
 _HASH_KEY_MATCHER = re.compile(HASH_KEY.pattern or "", re.ASCII)
+
+_PLAIN_MEMBER_COUNT = len(("StreamName", "PartitionKey", "Data"))
+_NAME_MATCHER = re.compile(NAME.pattern or "", re.ASCII)
+_NAME_LENGTH_MAX = NAME.maximum or 0
 
 _PUT_RECORDS = INPUT_BY_OPERATION["PutRecords"]
 _PUT_RECORDS_ENVELOPE = StructureShape(
@@ -81,10 +85,9 @@ def check(operation: str, document: object) -> dict[str, Any]:
     shape = INPUT_BY_OPERATION[operation]
     if not isinstance(document, dict):
         raise SerializationFailed("Start of list found where not expected" if isinstance(document, list) else None)
-    if operation == "PutRecords":
-        members = _well_formed_batch(document)
-        if members is not None:
-            return members
+    quick = _QUICK_WAYS.get(operation)
+    if quick is not None and (members := quick(document)) is not None:
+        return members
     return _explained(shape, document)
 
 
@@ -96,6 +99,22 @@ def _explained(shape: StructureShape, document: Mapping[Any, Any]) -> dict[str, 
         noun = "error" if len(found) == 1 else "errors"
         raise ValidationFailed(f"{len(found)} validation {noun} detected: {'; '.join(found)}")
     return members
+
+
+def _well_formed_record(document: Mapping[object, object]) -> dict[str, Any] | None:
+    """Return the members of a PutRecord request that names a stream, a key and data, or None to look closer."""
+    name, key, data = document.get("StreamName"), document.get("PartitionKey"), document.get("Data")
+    if (
+        len(document) != _PLAIN_MEMBER_COUNT
+        or not isinstance(name, str)
+        or not isinstance(key, str)
+        or not _KEY_LENGTH_MIN <= len(key) <= _KEY_LENGTH_MAX
+        or len(name) > _NAME_LENGTH_MAX
+        or not _NAME_MATCHER.fullmatch(name)
+    ):
+        return None
+    blobs = _blobs([data])
+    return None if blobs is None else {"StreamName": name, "PartitionKey": key, "Data": blobs[0]}
 
 
 def _well_formed_batch(document: Mapping[object, object]) -> dict[str, Any] | None:
@@ -176,3 +195,6 @@ def _are_hash_keys(hash_keys: list[Any]) -> bool:
         hash_key is None or (isinstance(hash_key, str) and _HASH_KEY_MATCHER.fullmatch(hash_key))
         for hash_key in hash_keys
     )
+
+
+_QUICK_WAYS = {"PutRecord": _well_formed_record, "PutRecords": _well_formed_batch}

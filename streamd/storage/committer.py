@@ -93,8 +93,8 @@ class Committer:
         await self._admit(byte_count)
         work = _Append(batches, byte_count, self._loop.create_future())
         self._submit(work)
-        # The records are committed whether or not the caller still waits, and so its bytes are given back there.
-        return cast("list[AppendOutcome]", await asyncio.shield(work.done))
+        # The records are committed whether or not the caller still waits, and its bytes are given back then.
+        return cast("list[AppendOutcome]", await work.done)
 
     async def change(self, run: Callable[[lmdb.Transaction], T]) -> T:
         """Run a change in a write transaction and wait until it is on disk.
@@ -103,7 +103,7 @@ class Committer:
         """
         work = _Change(run, self._loop.create_future())
         self._submit(work)
-        return cast("T", await asyncio.shield(work.done))
+        return cast("T", await work.done)
 
     async def close(self) -> None:
         """Commit what waits, then end the thread."""
@@ -140,6 +140,11 @@ class Committer:
                 failure = StoreFailed(f"the store could not write: {error}")
                 self._loop.call_soon_threadsafe(self._fail, works, failure)
                 return
+            except BaseException as error:
+                # A bug of ours. Without this thread every caller would wait for ever, so the daemon ends.
+                failure = StoreFailed(f"the store could not write, by a bug in streamd: {error!r}")
+                self._loop.call_soon_threadsafe(self._fail, works, failure)
+                raise
             self._loop.call_soon_threadsafe(self._answer, works, answers)
             self._wakeups.committed()
 
@@ -208,10 +213,11 @@ class Committer:
         for work, answer in zip(works, answers, strict=True):
             if isinstance(work, _Append):
                 self._admitted_byte_count -= work.byte_count
+            if work.done.done():
+                # The caller went away; what it asked for is done all the same.
+                continue
             if isinstance(answer, StreamdError):
                 work.done.set_exception(answer)
-                # A caller that went away never looks; that is no error of ours.
-                work.done.exception()
             else:
                 work.done.set_result(answer)
         self._wakeups.wake_here()
@@ -228,8 +234,8 @@ class Committer:
         with self._queue_changed:
             waiting, self._queue = list(self._queue), deque()
         for work in (*works, *waiting):
-            work.done.set_exception(failure)
-            work.done.exception()
+            if not work.done.done():
+                work.done.set_exception(failure)
         self._room_changed()
         self._on_failure(failure)
 

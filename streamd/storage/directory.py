@@ -62,7 +62,11 @@ class DataDirectory:
             shutil.rmtree(self.counters_path, ignore_errors=True)
             self.counters_path.mkdir(mode=0o700)
         except OSError as error:
+            self.close()
             raise ConfigInvalid(f"cannot use {self.path} as data directory: {error}") from error
+        except (ConfigInvalid, FormatUnknown):
+            self.close()
+            raise
         return self
 
     def close(self) -> None:

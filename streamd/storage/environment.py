@@ -2,24 +2,29 @@
 
 Three tables: ``catalog`` (key to version and document), ``shards`` (stream and shard to the shard's state), ``blocks``
 (stream, shard and first position to a block). LMDB syncs the data before it moves the pointer that readers follow, so
-what a reader can see is on disk.
+what a reader can see is on disk. Beside LMDB's two files lies ``made``, which tells a log that is new from one that is
+gone.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
 
 from streamd.core.limits import COMMIT_BYTE_COUNT_MAX
+from streamd.errors import ConfigInvalid
 
 __all__ = ["Environment", "SpaceUse"]
 
 _READER_COUNT_MAX = 1024
 _TABLE_COUNT_MAX = 8
+# Read transactions kept for reuse: one for the loop and one for each reading thread.
+_SPARE_COUNT_MAX = 4
 _MIB = 1 << 20
+_MADE = "made"
+_TAIL_BYTE_COUNT_MAX = 1 * _MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,37 +37,40 @@ class SpaceUse:
 
 
 class Environment:
-    """The log's LMDB environment. Open it after a fork, never before."""
+    """The log's LMDB environment. Open it after a fork, never before.
+
+    Raises ConfigInvalid when the files are not a log, or no longer a whole one.
+    """
 
     def __init__(self, path: Path, *, size_max: int, read_only: bool = False) -> None:
         self.size_max = size_max
         self._path = path
-        self._environment = lmdb.open(
-            str(path),
-            # Puts are refused at the limit; the quarter above it is where a full store copies pages to delete.
-            map_size=size_max + size_max // 4 + 64 * _MIB,
-            max_dbs=_TABLE_COUNT_MAX,
-            max_readers=_READER_COUNT_MAX,
-            mode=0o600,
-            readonly=read_only,
-            create=not read_only,
-        )
-        self.catalog = self._environment.open_db(b"catalog", create=not read_only)
-        self.shards = self._environment.open_db(b"shards", create=not read_only)
-        self.blocks = self._environment.open_db(b"blocks", create=not read_only)
-        self._page_byte_count: int = self._environment.stat()["psize"]
-        # A reader that was killed would otherwise hold old pages back for ever.
-        self._environment.reader_check()
+        self._require_present()
+        try:
+            self._environment = self._open(read_only=read_only)
+        except lmdb.Error as error:
+            raise ConfigInvalid(f"the log in {path} cannot be opened: {error}") from error
+        try:
+            self._require_whole()
+            self.catalog = self._environment.open_db(b"catalog", create=not read_only)
+            self.shards = self._environment.open_db(b"shards", create=not read_only)
+            self.blocks = self._environment.open_db(b"blocks", create=not read_only)
+            self._page_byte_count: int = self._environment.stat()["psize"]
+            # A reader that was killed would otherwise hold old pages back for ever.
+            self._environment.reader_check()
+            if not read_only:
+                self._note_made()
+        except (lmdb.Error, OSError, ConfigInvalid) as error:
+            self._environment.close()
+            raise ConfigInvalid(f"the log in {path} cannot be used: {error}") from error
 
     def close(self) -> None:
         """Close the environment; no transaction may be open."""
         self._environment.close()
 
-    @contextmanager
-    def read(self) -> Iterator[lmdb.Transaction]:
-        """Open a read transaction: one frozen moment of the whole store."""
-        with self._environment.begin(buffers=True) as transaction:
-            yield transaction
+    def read(self) -> lmdb.Transaction:
+        """Open a read transaction, to be used with ``with``: one frozen moment of the whole store."""
+        return self._environment.begin(buffers=True)
 
     def write(self) -> lmdb.Transaction:
         """Open the write transaction; waits for the one of another process. The caller commits or aborts it."""
@@ -91,3 +99,56 @@ class Environment:
             used = self.used_byte_count(transaction)
         file_byte_count = (self._path / "data.mdb").stat().st_blocks * 512
         return SpaceUse(used=used, file=file_byte_count, limit=self.size_max)
+
+    def _require_present(self) -> None:
+        """Refuse a folder whose log went away: LMDB would make a new, empty one. Raises ConfigInvalid."""
+        file = self._path / "data.mdb"
+        if (self._path / _MADE).exists() and not (file.exists() and file.stat().st_size):
+            raise ConfigInvalid(f"{file} is missing or empty, but there was a log. Bring it back from a copy.")
+
+    def _note_made(self) -> None:
+        note = self._path / _MADE
+        if note.exists():
+            return
+        # On a full disk it is noted at a later start: reads must go on.
+        with suppress(OSError):
+            note.touch(mode=0o600)
+        # A new file is safe from a power cut only when its folder, and that folder's own name, are too.
+        for folder in (self._path, self._path.parent):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _open(self, *, read_only: bool) -> lmdb.Environment:
+        return lmdb.open(
+            str(self._path),
+            # Puts are refused at the limit; the quarter above it is where a full store copies pages to delete.
+            map_size=self.size_max + self.size_max // 4 + 64 * _MIB,
+            max_dbs=_TABLE_COUNT_MAX,
+            max_readers=_READER_COUNT_MAX,
+            max_spare_txns=_SPARE_COUNT_MAX,
+            mode=0o600,
+            readonly=read_only,
+            create=not read_only,
+        )
+
+    def _require_whole(self) -> None:
+        """Refuse a file that was cut short: whoever reads past the end of a mapped file is killed by the kernel.
+
+        Raises ConfigInvalid.
+        """
+        file = self._path / "data.mdb"
+        needed = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+        found = file.stat().st_size
+        if needed - found > _TAIL_BYTE_COUNT_MAX:
+            raise ConfigInvalid(
+                f"{file.name} was cut short: it should have {needed} bytes and has {found}. "
+                "Bring the whole file back from a copy."
+            )
+        if needed > found:
+            # LMDB does not write pages at the end that a transaction took and gave back, so a little may be missing
+            # from a whole file. Room is only ever added here: another process may be adding some too.
+            with suppress(OSError), file.open("r+b") as opened:
+                os.posix_fallocate(opened.fileno(), found, needed - found)

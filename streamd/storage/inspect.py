@@ -84,6 +84,8 @@ def check(directory: Path, *, progress: Progress) -> CheckReport:
     try:
         with environment.read() as transaction:
             _check_all(transaction, environment, report, progress)
+    except lmdb.Error as error:
+        report.faults.append(Fault("the log", f"it cannot be read to its end: {error}"))
     finally:
         environment.close()
     return report
@@ -92,25 +94,33 @@ def check(directory: Path, *, progress: Progress) -> CheckReport:
 def stats(directory: Path) -> list[ShardStats]:
     """Count what each shard holds. Raises ConfigInvalid and FormatUnknown."""
     environment = _open(directory)
-    found = []
     try:
-        log = ShardLog(environment)
         with environment.read() as transaction:
-            names = {stream.number: stream.name for stream in _streams(transaction, environment)}
-            walks: dict[ShardKey, _Walk] = {}
-            for key, value in transaction.cursor(db=environment.blocks):
-                stream_number, index, position = BLOCK_KEY.unpack(key)
-                header = header_of(value)
-                walk = walks.setdefault(ShardKey(stream_number, index), _Walk(position))
-                walk.block_count += 1
-                walk.oldest_ms = header.arrival_ms if walk.oldest_ms is None else walk.oldest_ms
-                walk.arrival_ms = header.arrival_ms
-            for shard, state in log.states(transaction):
-                walk = walks.get(shard, _Walk(0))
-                found.append(_stats_of(shard, state, walk, names))
+            names = {stream.number: stream.name for stream in _streams(transaction, environment, [])}
+            walks = _walks(transaction, environment)
+            states = ShardLog(environment).states(transaction)
+            return [_stats_of(shard, state, walks.get(shard, _Walk(0)), names) for shard, state in states]
+    except lmdb.Error as error:
+        raise ConfigInvalid(f"the log in {directory} cannot be read to its end: {error}") from error
     finally:
         environment.close()
-    return found
+
+
+def _walks(transaction: lmdb.Transaction, environment: Environment) -> dict[ShardKey, _Walk]:
+    """Count each shard's blocks, and note when the oldest and the newest arrived."""
+    walks: dict[ShardKey, _Walk] = {}
+    for key, value in transaction.cursor(db=environment.blocks):
+        stream_number, index, position = BLOCK_KEY.unpack(key)
+        walk = walks.setdefault(ShardKey(stream_number, index), _Walk(position))
+        walk.block_count += 1
+        try:
+            header = header_of(value)
+        except (FormatUnknown, struct.error):
+            # A check tells of the damage; here it only hides when the block arrived.
+            continue
+        walk.oldest_ms = header.arrival_ms if walk.oldest_ms is None else walk.oldest_ms
+        walk.arrival_ms = header.arrival_ms
+    return walks
 
 
 def _check_all(
@@ -146,16 +156,18 @@ def _stats_of(shard: ShardKey, state: ShardState, walk: _Walk, names: dict[int, 
 def _open(path: Path) -> Environment:
     directory = DataDirectory(path)
     directory.require_known_format()
-    try:
-        return Environment(directory.log_path, size_max=0, read_only=True)
-    except lmdb.Error as error:
-        raise ConfigInvalid(f"the log in {path} cannot be opened: {error}") from error
+    return Environment(directory.log_path, size_max=0, read_only=True)
 
 
-def _streams(transaction: lmdb.Transaction, environment: Environment) -> Iterator[Stream]:
+def _streams(transaction: lmdb.Transaction, environment: Environment, faults: list[Fault]) -> Iterator[Stream]:
     for key, value in transaction.cursor(db=environment.catalog):
-        if bytes(key).startswith(_STREAM_PREFIX):
+        if not bytes(key).startswith(_STREAM_PREFIX):
+            continue
+        try:
             yield Stream.from_document(orjson.loads(value[_VERSION_BYTE_COUNT:]))
+        except (ValueError, KeyError, TypeError) as error:
+            name = bytes(key).decode(errors="replace")
+            faults.append(Fault(f"catalog document {name}", f"it cannot be read: {error!r}"))
 
 
 def _check_streams(
@@ -166,7 +178,7 @@ def _check_streams(
 ) -> dict[int, str]:
     """Check that every shard a stream names is there; stream names by number."""
     names = {}
-    for stream in _streams(transaction, environment):
+    for stream in _streams(transaction, environment, report.faults):
         report.stream_count += 1
         names[stream.number] = stream.name
         for shard in stream.tree:

@@ -15,7 +15,6 @@ from streamd.core.blocks import (
     BlockHeader,
     RecordColumns,
     body_of,
-    counted_byte_count,
     encode,
     header_of,
     is_intact,
@@ -23,6 +22,7 @@ from streamd.core.blocks import (
 )
 from streamd.core.sealing import DataKey
 from streamd.errors import BlockDamaged, FormatUnknown, ShardClosed, ShardMissing
+from streamd.storage.block_walk import BlockWalk
 from streamd.storage.environment import Environment
 
 __all__ = [
@@ -175,12 +175,19 @@ class ShardLog:
         """Make a shard; nothing happens when it is there already."""
         transaction.put(shard.pack(), ShardState().pack(), db=self._shards, overwrite=False)
 
-    def oldest_arrival_ms(self, transaction: lmdb.Transaction, shard: ShardKey, state: ShardState) -> int | None:
-        """Tell when the oldest record held arrived; None when none is held. Raises BlockDamaged."""
+    def may_hold_expired(
+        self, transaction: lmdb.Transaction, shard: ShardKey, state: ShardState, *, horizon_ms: int
+    ) -> bool:
+        """Tell whether a trim may find something that arrived before a time."""
         if state.first_position >= state.next_position:
-            return None
-        header, _ = self._oldest(transaction.cursor(db=self._blocks), shard, state.first_position)
-        return header.arrival_ms
+            return False
+        key = BLOCK_KEY.pack(shard.stream_number, shard.shard_index, state.first_position)
+        try:
+            arrival_ms = header_of(transaction.get(key, default=b"", db=self._blocks)).arrival_ms
+        except (struct.error, FormatUnknown):
+            # The oldest block is missing or damaged: only a closer look tells.
+            return True
+        return arrival_ms < horizon_ms or arrival_ms > state.last_arrival_ms
 
     def seal(self, transaction: lmdb.Transaction, shard: ShardKey) -> int:
         """Close a shard for ever and give the last position it can hold; sealing again gives the same.
@@ -258,7 +265,9 @@ class ShardLog:
                     break
                 raise
             if block.header.arrival_ms < horizon_ms:
-                expected = self.position_at(transaction, shard, time_ms=horizon_ms)
+                # Always forward, whatever damage the search met on its way.
+                first_kept = self.position_at(transaction, shard, time_ms=horizon_ms)
+                expected = max(first_kept, block.position + block.header.record_count)
                 continue
             blocks.append(block)
             following = block.position + block.header.record_count
@@ -270,19 +279,9 @@ class ShardLog:
     def position_at(self, transaction: lmdb.Transaction, shard: ShardKey, *, time_ms: int) -> int:
         """Give the first position that arrived at ``time_ms`` or later; the next position when none did.
 
-        Raises ShardMissing.
+        Never skips what may have arrived then: where damage hides it, gives the damage. Raises ShardMissing.
         """
-        state = self.state(transaction, shard)
-        cursor = transaction.cursor(db=self._blocks)
-        low, high = state.first_position, state.next_position
-        while low < high:
-            middle = (low + high) // 2
-            _, header = self._header_at(cursor, shard, middle)
-            if header.arrival_ms >= time_ms:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+        return self._walk(transaction, shard, self.state(transaction, shard)).first_at(time_ms=time_ms)
 
     def trim(
         self,
@@ -295,31 +294,23 @@ class ShardLog:
     ) -> Trimmed:
         """Remove blocks that arrived before a time, oldest first, within bounds. Raises ShardMissing."""
         state = self.state(transaction, shard)
-        cursor = transaction.cursor(db=self._blocks)
-        first, records, removed, stored, blocks = state.first_position, 0, 0, 0, 0
-        has_more = False
-        while first < state.next_position:
-            header, byte_count = self._oldest(cursor, shard, first)
-            if header.arrival_ms >= before_ms:
-                break
-            if blocks >= block_count_max or stored >= byte_count_max:
-                has_more = True
-                break
-            cursor.delete()
-            stored += byte_count
-            removed += counted_byte_count(header, stored_byte_count=byte_count)
-            records += header.record_count
-            first += header.record_count
-            blocks += 1
-        if blocks:
-            trimmed = replace(
-                state,
-                first_position=first,
-                trimmed_record_count=state.trimmed_record_count + records,
-                trimmed_byte_count=state.trimmed_byte_count + removed,
-            )
-            transaction.put(shard.pack(), trimmed.pack(), db=self._shards)
-        return Trimmed(records, removed, has_more)
+        expired = self._walk(transaction, shard, state).expired(
+            before_ms=before_ms, block_count_max=block_count_max, byte_count_max=byte_count_max
+        )
+        if not expired.starts:
+            return Trimmed(0, 0, has_more=False)
+        for start in expired.starts:
+            transaction.delete(BLOCK_KEY.pack(shard.stream_number, shard.shard_index, start), db=self._blocks)
+        record_count = expired.first_position - state.first_position
+        byte_count = min(expired.byte_count, state.live_byte_count)
+        trimmed = replace(
+            state,
+            first_position=expired.first_position,
+            trimmed_record_count=state.trimmed_record_count + record_count,
+            trimmed_byte_count=state.trimmed_byte_count + byte_count,
+        )
+        transaction.put(shard.pack(), trimmed.pack(), db=self._shards)
+        return Trimmed(record_count, byte_count, expired.has_more)
 
     def drop(self, transaction: lmdb.Transaction, shard: ShardKey, *, block_count_max: int) -> bool:
         """Remove a shard and its blocks, so many at a time; True once nothing of it is left."""
@@ -357,11 +348,13 @@ class ShardLog:
             raise _damaged(shard, position, "it is missing")
         return start, header
 
-    def _oldest(self, cursor: lmdb.Cursor, shard: ShardKey, first: int) -> tuple[BlockHeader, int]:
-        """Move to the shard's oldest block; its header and stored size. Raises BlockDamaged."""
-        if not cursor.set_key(BLOCK_KEY.pack(shard.stream_number, shard.shard_index, first)):
-            raise _damaged(shard, first, "it is missing")
-        return _header(cursor, shard, first), len(cursor.value())
+    def _walk(self, transaction: lmdb.Transaction, shard: ShardKey, state: ShardState) -> BlockWalk:
+        return BlockWalk(
+            transaction.cursor(db=self._blocks),
+            prefix=shard.pack(),
+            first=state.first_position,
+            following=state.next_position,
+        )
 
 
 def _header(cursor: lmdb.Cursor, shard: ShardKey, start: int) -> BlockHeader:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import lmdb
 
 from streamd.core.limits import TRIM_BLOCK_COUNT_MAX, TRIM_BYTE_COUNT_MAX
-from streamd.errors import BlockDamaged, ShardMissing, StoreFailed
+from streamd.errors import ShardMissing, StoreFailed
 from streamd.metrics import Metrics
 from streamd.storage.catalog import Catalog, Document
 from streamd.storage.committer import AppendOutcome, Committer
@@ -112,11 +112,11 @@ class Store:
         return await self._on_reader(self._states)
 
     async def expired(self, horizon_ms_by_stream: Mapping[int, int]) -> list[ShardKey]:
-        """List the shards whose oldest record arrived before the horizon of their stream."""
+        """List the shards that may hold records from before the horizon of their stream."""
         return await self._on_reader(lambda: self._expired(horizon_ms_by_stream))
 
     async def position_at(self, shard: ShardKey, *, time_ms: int) -> int:
-        """Give the first position that arrived at this time or later. Raises ShardMissing, BlockDamaged."""
+        """Give the first position that arrived at this time or later. Raises ShardMissing."""
         return await self._on_reader(lambda: self._position_at(shard, time_ms))
 
     async def open(self, shards: Iterable[ShardKey]) -> None:
@@ -226,12 +226,7 @@ class Store:
                 horizon_ms = horizon_ms_by_stream.get(shard.stream_number)
                 if horizon_ms is None:
                     continue
-                try:
-                    arrival_ms = self._log.oldest_arrival_ms(transaction, shard, state)
-                except BlockDamaged:
-                    # A reader is told; retention leaves the shard as it is, for whoever repairs it.
-                    continue
-                if arrival_ms is not None and arrival_ms < horizon_ms:
+                if self._log.may_hold_expired(transaction, shard, state, horizon_ms=horizon_ms):
                     found.append(shard)
         return found
 

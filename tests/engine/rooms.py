@@ -26,6 +26,7 @@ from streamd.engine.reshard import Resharder
 from streamd.engine.retention import Janitor
 from streamd.engine.shards import Shards
 from streamd.engine.streams import Streams
+from streamd.errors import StoreFailed
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
 from streamd.server.auth import Authenticator
@@ -130,22 +131,25 @@ class Rooms:
 
 
 @asynccontextmanager
-async def open_rooms(path: Path, clock: ManualClock, *, transition_ms: int = 0) -> AsyncIterator[Rooms]:
+async def open_rooms(
+    path: Path, clock: ManualClock, *, transition_ms: int = 0, limits: LimitsMode = LimitsMode.OFF
+) -> AsyncIterator[Rooms]:
     """Open the rooms on a data directory, and close them again."""
     directory = await asyncio.to_thread(DataDirectory(path).open)
     metrics = Metrics()
+    failures: list[StoreFailed] = []
     store = Store(
         directory,
         size_max=_SIZE_MAX,
         now_ms=clock.now_ms,
         metrics=metrics,
-        on_failure=lambda failure: None,
+        on_failure=failures.append,
     )
     counters = Counters(directory.counters_path)
     streams = Streams(store, clock)
     resharder = Resharder(store, streams, clock, transition_ms=transition_ms)
     keys = Keys(lambda: directory.master_key(None))
-    quotas = Quotas(counters, clock, metrics, mode=LimitsMode.OFF)
+    quotas = Quotas(counters, clock, metrics, mode=limits)
     engine = Engine(
         store=store,
         streams=streams,
@@ -173,3 +177,4 @@ async def open_rooms(path: Path, clock: ManualClock, *, transition_ms: int = 0) 
         await store.close()
         counters.close()
         directory.close()
+    assert not failures

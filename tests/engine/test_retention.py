@@ -198,9 +198,7 @@ async def test_the_sweep_takes_a_closed_shard_out_of_the_store_and_gives_its_ind
 
         await rooms.janitor.sweep()
         await rooms.janitor.sweep()
-        await rooms.ask(
-            "MergeShards", StreamName="s", ShardToMerge="shardId-1", AdjacentShardToMerge="shardId-2"
-        )
+        await rooms.ask("MergeShards", StreamName="s", ShardToMerge="shardId-1", AdjacentShardToMerge="shardId-2")
 
         assert [key.shard_index for key, _ in await rooms.store.states()] == [1, 2, 3]
         assert await _shard_ids(rooms, "s") == [f"shardId-{index:012d}" for index in (1, 2, 3)]

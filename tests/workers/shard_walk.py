@@ -55,7 +55,8 @@ class ShardWalk:
                 self._note(shard["ShardId"], [shard[name] for name in _PARENTS if name in shard])
         ready = [shard for shard in self._parents_by_shard if self._is_ready(shard)]
         self.random.shuffle(ready)
-        return any([self._read_once(shard) for shard in ready])
+        found = [self._read_once(shard) for shard in ready]
+        return any(found)
 
     def _is_ready(self, shard: str) -> bool:
         parents = self._parents_by_shard[shard]
@@ -67,8 +68,7 @@ class ShardWalk:
     def _read_once(self, shard: str) -> bool:
         place = self._place_by_shard.get(shard)
         if place is None:
-            start = {"ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
-            place = self.wire.ask("GetShardIterator", StreamName=self.stream, **start)["ShardIterator"]
+            place = self.wire.iterator(self.stream, shard, "TRIM_HORIZON")
         answer: dict[str, Any] = self.wire.ask("GetRecords", ShardIterator=place, Limit=1000)
         self.records += [
             ReadRecord(shard, row["SequenceNumber"], row["PartitionKey"], b64decode(row["Data"]))
@@ -86,7 +86,9 @@ class ShardWalk:
 
 def uncovered(shards: list[dict[str, Any]]) -> str | None:
     """Tell the first hash key that lies in no shard or in two of these; None when there is none."""
-    ranges = sorted((int(s["HashKeyRange"]["StartingHashKey"]), int(s["HashKeyRange"]["EndingHashKey"])) for s in shards)
+    ranges = sorted(
+        (int(s["HashKeyRange"]["StartingHashKey"]), int(s["HashKeyRange"]["EndingHashKey"])) for s in shards
+    )
     expected = 0
     for start, end in ranges:
         if start != expected:

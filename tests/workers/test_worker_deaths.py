@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,10 @@ from tests.workers.wire import Wire, count_of, pinned, until
 
 _DEATH_COUNT = 6
 _WAIT_MS = 20_000
+_HALF_A_REQUEST = (
+    b"POST / HTTP/1.1\r\nHost: streamd\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n"
+    b"Content-Type: application/x-amz-json-1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
+)
 
 
 def _replace_worker(daemon: Daemon, victim: int) -> None:
@@ -147,8 +152,7 @@ def test_when_the_supervisor_is_killed_its_workers_end_and_a_new_daemon_takes_ov
 
 def _waiting_reader(wire: Wire, neighbour: Wire) -> None:
     """Begin a read that is held, and be sure that the worker has it: it answers another call that came later."""
-    start = {"ShardId": "shardId-0", "ShardIteratorType": "LATEST"}
-    place = wire.ask("GetShardIterator", StreamName="s", **start)["ShardIterator"]
+    place = wire.iterator("s", "shardId-000000000000", "LATEST")
     wire.begin("GetRecords", wait_ms=_WAIT_MS, ShardIterator=place)
     for _ in range(5):
         neighbour.ask("ListStreams")
@@ -176,6 +180,25 @@ def test_readers_that_wait_hold_up_neither_the_end_nor_the_next_daemon(
     assert successor.page("/readyz").status == 200
     for wire in (*wire_by_pid.values(), *neighbour_by_pid.values()):
         wire.close()
+
+
+def test_a_new_daemon_waits_for_the_workers_that_a_killed_supervisor_left_with_a_request_in_hand(
+    daemon_factory: DaemonFactory, tmp_path: Path
+) -> None:
+    data = tmp_path / "kept"
+    daemon = daemon_factory("--workers", "2", data=data)
+    workers = daemon.worker_pids()
+    with socket.create_connection(("127.0.0.1", daemon.port)) as client:
+        client.sendall(_HALF_A_REQUEST)
+        for neighbour in pinned(daemon).values():
+            neighbour.close()
+
+        os.kill(daemon.process.pid, signal.SIGKILL)
+        daemon.process.wait()
+        successor = daemon_factory("--workers", "2", data=data, port=daemon.port)
+
+    assert not any(is_running(pid) for pid in workers)
+    assert successor.page("/readyz").status == 200
 
 
 @pytest.mark.parametrize("worker_count", [1, 2])

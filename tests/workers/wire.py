@@ -4,7 +4,6 @@ Workers share one port, so which of them a connection reaches is the kernel's ch
 it has one to each, and tells whose they are by the sockets that each process holds.
 """
 
-import os
 import select
 import threading
 from base64 import b64encode
@@ -73,13 +72,18 @@ class Wire:
             raise Answered(response.status, document)
         return document
 
+    def iterator(self, stream: str, shard: str, kind: str) -> str:
+        """Ask for an iterator that needs no more than its kind."""
+        answer = self.ask("GetShardIterator", StreamName=stream, ShardId=shard, ShardIteratorType=kind)
+        return str(answer["ShardIterator"])
+
     def has_answer(self) -> bool:
         """Tell whether an answer has begun to come."""
         return bool(select.select([self._connection.sock], [], [], 0)[0])
 
     def put(self, stream: str, *payloads: tuple[str, bytes]) -> list[tuple[str, str]]:
         """Put records given as key and data, by PutRecord when there is one; shard and sequence number of each."""
-        rows = [{"PartitionKey": key, "Data": b64encode(data).decode()} for key, data in payloads]
+        rows: list[dict[str, Any]] = [{"PartitionKey": key, "Data": b64encode(data).decode()} for key, data in payloads]
         if len(rows) == 1:
             answer = self.ask("PutRecord", StreamName=stream, **rows[0])
             return [(answer["ShardId"], answer["SequenceNumber"])]
@@ -148,7 +152,7 @@ def _links(folder: Path) -> set[str]:
     found = set()
     for path in folder.iterdir():
         try:
-            found.add(os.readlink(path))
+            found.add(str(path.readlink()))
         except FileNotFoundError:
             # Closed between the listing and the look.
             continue
