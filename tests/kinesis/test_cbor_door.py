@@ -122,7 +122,6 @@ def test_errors_are_cbor_too(daemon: Daemon, document: object, code: str, key: s
         b"\xa1\x61a\xd8\x1d\x00",
         b"\xa1\x61a\xc2\x41\x01",
         b"\xa1\x61a\x61\xff",
-        cbor2.dumps({"StreamName": "a"}) + b"\x00",
     ],
 )
 def test_what_is_not_the_cbor_of_a_client_is_refused_without_a_word(daemon: Daemon, body: bytes) -> None:

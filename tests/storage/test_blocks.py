@@ -1,5 +1,7 @@
 """Blocks and sealing: what is written is read back, and nothing else ever is."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -116,7 +118,7 @@ def test_joined_batches_keep_every_record_in_order_in_bounded_blocks(data_sizes:
     for block in blocks:
         assert block.data
         assert block.byte_count <= BLOCK_BYTE_COUNT_MAX or len(block.data) == 1
-    for block, following in zip(blocks, blocks[1:], strict=False):
+    for block, following in pairwise(blocks):
         assert block.byte_count + len(following.data[0]) + 1 > BLOCK_BYTE_COUNT_MAX
 
 

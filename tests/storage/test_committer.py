@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import lmdb
 import pytest
-from prometheus_client.utils import floatToGoString
 
 from streamd.core.limits import ADMITTED_BYTE_COUNT_MAX, COMMIT_BYTE_COUNT_MAX
 from streamd.errors import CatalogConflict, ShardClosed, ShardMissing, StoreFailed, StoreFull
@@ -68,7 +68,8 @@ async def test_what_may_wait_for_the_disk_is_bounded_in_bytes_and_so_is_a_commit
         assert committer._admitted_byte_count == 0
         assert bench.commit_count - commit_count_before >= caller_count * LARGE_BYTE_COUNT // COMMIT_BYTE_COUNT_MAX
         registry = bench.metrics._registry
-        within = registry.get_sample_value("streamd_commit_bytes_bucket", {"le": floatToGoString(COMMIT_BYTE_COUNT_MAX)})
+        # The sixteen mebibytes that a commit may have, as Prometheus writes them.
+        within = registry.get_sample_value("streamd_commit_bytes_bucket", {"le": "1.6777216e+07"})
         assert within == bench.commit_count
 
 
@@ -233,6 +234,25 @@ async def test_those_who_wait_at_the_door_hear_of_a_failure_too(tmp_path: Path) 
         assert len(bench.failures) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_bug_in_a_change_ends_the_store_and_leaves_nobody_waiting(tmp_path: Path) -> None:
+    def stumble(_transaction: lmdb.Transaction) -> None:
+        raise ZeroDivisionError("a bug")
+
+    async with open_bench(tmp_path / "data") as bench, asyncio.timeout(60):
+        await bench.store.open([SHARD])
+
+        outcomes = await asyncio.gather(
+            bench.store._committer.change(stumble),
+            bench.store.append([batch(SHARD, [b"x"])]),
+            return_exceptions=True,
+        )
+
+        assert all(isinstance(outcome, StoreFailed) for outcome in outcomes)
+        assert "ZeroDivisionError('a bug')" in str(bench.failures[0])
+        assert (await bench.store.state(SHARD)).live_record_count == 0
+
+
 async def test_closing_commits_what_waits_and_takes_nothing_more(tmp_path: Path) -> None:
     async with open_bench(tmp_path / "data") as bench, asyncio.TaskGroup() as group:
         await bench.store.open([SHARD])
@@ -286,9 +306,7 @@ async def _let_all_begin() -> None:
 
 
 async def _read(bench: Bench, shard: ShardKey) -> StoredRun:
-    return await bench.store.read(
-        shard, after=0, byte_count_max=1 << 30, record_count_max=1 << 30, horizon_ms=0
-    )
+    return await bench.store.read(shard, after=0, byte_count_max=1 << 30, record_count_max=1 << 30, horizon_ms=0)
 
 
 async def _fill(bench: Bench) -> int:

@@ -242,7 +242,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _check_bounds(
         self, run: StoredRun, wanted: list[Kept], found: list[Kept], start: int, byte_max: int, record_max: int
     ) -> None:
-        """A read ends at the first block that passes a bound, and not before."""
+        """Check that a read ended at the first block that passed a bound, and not before."""
         byte_count = sum(len(block.content) for block in run.blocks)
         record_count = len(found) - _before(found, start)
         if record_count < len(wanted):
@@ -267,7 +267,7 @@ def _counted(kept: Kept) -> int:
 
 # A step commits to a real disk: fewer examples than for plain values, and no deadline for any of them.
 StoreMachine.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=25,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
