@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-import boto3
 import orjson
 from botocore.config import Config
 
@@ -118,6 +117,8 @@ def start_daemon(data: Path, *flags: str, port: int = 0, environment: Mapping[st
 
 def client_of(url: str, *, region: str = "us-east-1", **settings: Any) -> Any:
     """Make a boto3 client that does not retry."""
+    import boto3  # noqa: PLC0415 - not there in aiobotocore's environment, whose tests start daemons too
+
     return boto3.client(
         "kinesis",
         endpoint_url=url,

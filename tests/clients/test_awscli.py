@@ -1,4 +1,4 @@
-"""The AWS CLI, as people type it: every verb of the data plane, files, shell quoting, waiters, and its own CBOR."""
+"""The AWS CLI, as people type it: a whole session, files of records, iterators in quotes, waiters, pages, errors."""
 
 import base64
 import json
@@ -59,9 +59,9 @@ def test_a_session_at_the_command_line(daemon: Daemon, stream_name: str, tmp_pat
     _aws(daemon, "wait", "stream-exists", *named)
     put = _aws(daemon, "put-record", *named, "--partition-key", "key", "--data", "one")
     many = _aws(daemon, "put-records", *named, "--records", f"file://{entries}")
-    place = _aws(
-        daemon, "get-shard-iterator", *named, "--shard-id", _FIRST, "--shard-iterator-type", "TRIM_HORIZON"
-    )["ShardIterator"]
+    place = _aws(daemon, "get-shard-iterator", *named, "--shard-id", _FIRST, "--shard-iterator-type", "TRIM_HORIZON")[
+        "ShardIterator"
+    ]
     got = _aws(daemon, "get-records", "--shard-iterator", f'"{place}"', "--limit", "10")
     summary = _aws(daemon, "describe-stream-summary", *named)["StreamDescriptionSummary"]
     _aws(daemon, "delete-stream", *named)

@@ -88,9 +88,7 @@ def presigned(
     request: SignedRequest = REQUEST, *, credentials: Credentials = CREDENTIALS, expires_s: int = 600
 ) -> SignedRequest:
     """Sign a request in its query, at NOW_MS."""
-    query = presign(
-        request, credentials, region="us-east-1", service="kinesis", now_ms=NOW_MS, expires_s=expires_s
-    )
+    query = presign(request, credentials, region="us-east-1", service="kinesis", now_ms=NOW_MS, expires_s=expires_s)
     return with_query(request, query)
 
 

@@ -40,9 +40,7 @@ from tests.core.signed_requests import (
     without_header,
 )
 
-names = st.from_regex(r"x-[a-z0-9]{1,10}(-[a-z0-9]{1,10})?", fullmatch=True).filter(
-    lambda name: "amz" not in name
-)
+names = st.from_regex(r"x-[a-z0-9]{1,10}(-[a-z0-9]{1,10})?", fullmatch=True).filter(lambda name: "amz" not in name)
 values = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=40)
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 paths = st.lists(texts, max_size=5).map(
@@ -82,9 +80,7 @@ def test_what_botocore_signs_in_a_header_is_verified(
     body: bytes,
     region: str,
 ) -> None:
-    query = canonical_query(
-        (quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in query_pairs_sent.items()
-    )
+    query = canonical_query((quote(k, safe="-_.~"), quote(v, safe="-_.~")) for k, v in query_pairs_sent.items())
     url = f"http://localhost:4567{path}" + (f"?{query}" if query else "")
     request = AWSRequest(method=method, url=url, headers=headers, data=body)
 
@@ -249,9 +245,7 @@ def test_a_cached_key_does_not_outlive_its_secret() -> None:
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_no_text_makes_verification_raise_anything_else(
-    authorization: str, date: str, query: str, path: str
-) -> None:
+def test_no_text_makes_verification_raise_anything_else(authorization: str, date: str, query: str, path: str) -> None:
     request = SignedRequest("POST", path, query, {"authorization": authorization, "x-amz-date": date}, b"")
 
     with pytest.raises(AuthenticationError) as caught:

@@ -462,10 +462,7 @@ WRONG_TYPES: list[tuple[str, dict[str, Any], str]] = [
             ({}, IN_A_STRUCTURE),
         ]
     ),
-    *(
-        ("RemoveTagsFromStream", {"TagKeys": value}, "Expected list or null")
-        for value in ("23", True, 23, 1.5)
-    ),
+    *(("RemoveTagsFromStream", {"TagKeys": value}, "Expected list or null") for value in ("23", True, 23, 1.5)),
     ("RemoveTagsFromStream", {"TagKeys": {}}, IN_A_STRUCTURE),
     (
         "RemoveTagsFromStream",

@@ -81,8 +81,10 @@ _HEADER_TEXTS = st.one_of(
     st.sampled_from([JSON, CBOR, "application/json", "gzip", "identity", "5", "-5", "9" * 5000]),
     st.sampled_from(
         [
-            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20250615/us-east-1/kinesis/aws4_request, "
-            "SignedHeaders=host, Signature=0",
+            (
+                "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20250615/us-east-1/kinesis/aws4_request, "
+                "SignedHeaders=host, Signature=0"
+            ),
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20250615/\udcff/kinesis/aws4_request, SignedHeaders=, Signature=é",
             "AWS4-HMAC-SHA256 Credential=////, SignedHeaders=;;, Signature=",
             "20250615T000000Z",
@@ -106,7 +108,9 @@ _HEADER_NAMES = st.sampled_from(
 _QUERIES = st.one_of(
     st.just(""),
     st.text(max_size=60),
-    st.sampled_from(["X-Amz-Algorithm", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=%FF%2F", "X-Amz-Expires=" * 9]),
+    st.sampled_from(
+        ["X-Amz-Algorithm", "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=%FF%2F", "X-Amz-Expires=" * 9]
+    ),
 )
 _SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 

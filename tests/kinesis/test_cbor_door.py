@@ -139,9 +139,12 @@ def test_maps_and_texts_of_unknown_length_are_read(daemon: Daemon, stream: str) 
     answer = raw(daemon.url, "DescribeStreamSummary", body, content_type=CBOR)
 
     assert answer.status == 200
-    assert cbor2.loads(answer.body, semantic_decoders={1: lambda value, _: value})["StreamDescriptionSummary"][
-        "StreamName"
-    ] == stream
+    assert (
+        cbor2.loads(answer.body, semantic_decoders={1: lambda value, _: value})["StreamDescriptionSummary"][
+            "StreamName"
+        ]
+        == stream
+    )
 
 
 def _chunks(*texts: bytes) -> bytes:

@@ -44,8 +44,10 @@ def test_a_call_that_would_succeed_is_answered_by_saying_so(kinesis: Any, stream
 
     assert found == (
         "DryRunOperationException",
-        f"DryRunOperation validation succeeded while calling {operation} operation.: "
-        "Request would have succeeded, but DryRun flag is set.",
+        (
+            f"DryRunOperation validation succeeded while calling {operation} operation.: "
+            "Request would have succeeded, but DryRun flag is set."
+        ),
     )
     assert [record["Data"] for record in records_of(kinesis, stream)] == [b"data"]
 
@@ -62,7 +64,7 @@ def test_a_dry_run_that_is_off_changes_nothing(kinesis: Any, stream: str, operat
 def test_faults_are_answered_as_in_earnest(kinesis: Any, stream: str) -> None:
     large = {"Data": bytes(1 << 20), "PartitionKey": "key"}
     place = {"ShardId": _FIRST, "ShardIteratorType": "AT_SEQUENCE_NUMBER"}
-    wrong = [
+    wrong: list[tuple[Any, dict[str, Any]]] = [
         (kinesis.put_record, {"StreamName": "no-such-stream", "Data": b"", "PartitionKey": "key"}),
         (kinesis.put_record, {"StreamName": stream} | large),
         (kinesis.put_record, {"StreamName": stream, "Data": b"", "PartitionKey": "k", "ExplicitHashKey": "9" * 39}),

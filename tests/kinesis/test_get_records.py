@@ -34,9 +34,7 @@ def _start(kinesis: Any, stream: str, *, shard: str = _FIRST, kind: str = "TRIM_
 
 def _fill(kinesis: Any, stream: str, count: int) -> None:
     for first in range(0, count, 500):
-        entries = [
-            {"Data": b"%d" % place, "PartitionKey": "key"} for place in range(first, min(count, first + 500))
-        ]
+        entries = [{"Data": b"%d" % place, "PartitionKey": "key"} for place in range(first, min(count, first + 500))]
         kinesis.put_records(StreamName=stream, Records=entries)
 
 
@@ -88,21 +86,26 @@ def test_ten_thousand_records_are_the_most_of_one_answer(kinesis: Any, stream: s
     assert rest["MillisBehindLatest"] == 0
 
 
-@pytest.mark.parametrize(("limit", "bound"), [(0, "greater than or equal to 1"), (10_001, "less than or equal to 10000")])
+@pytest.mark.parametrize(
+    ("limit", "bound"), [(0, "greater than or equal to 1"), (10_001, "less than or equal to 10000")]
+)
 def test_limits_out_of_bounds_are_faults_of_validation(kinesis: Any, stream: str, limit: int, bound: str) -> None:
     found = refusal(kinesis.get_records, ShardIterator=_start(kinesis, stream), Limit=limit)
 
     assert found == (
         "ValidationException",
-        f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: "
-        f"Member must have value {bound}",
+        (
+            f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: "
+            f"Member must have value {bound}"
+        ),
     )
 
 
 def test_an_answer_stays_within_ten_mebibytes_and_loses_nothing(kinesis: Any, stream: str) -> None:
     for number in range(13):
         kinesis.put_record(StreamName=stream, Data=bytes([number]) * (_MIB - 3), PartitionKey="key")
-    place, sizes, found = _start(kinesis, stream), [], []
+    place, sizes = _start(kinesis, stream), []
+    found: list[int] = []
 
     while len(found) < 13:
         answer = kinesis.get_records(ShardIterator=place)
@@ -164,13 +167,11 @@ def test_an_iterator_that_a_shell_quoted_is_accepted(kinesis: Any, stream: str, 
 
 def test_iterators_that_this_server_did_not_make_are_refused(kinesis: Any, stream: str) -> None:
     good = _start(kinesis, stream)
-    raw_bytes = base64.b64decode(good)
-    altered = [raw_bytes[:place] + bytes([raw_bytes[place] ^ 1]) + raw_bytes[place + 1 :] for place in range(len(raw_bytes))]
-    shard_token = kinesis.list_shards(StreamName=stream)
+    content = base64.b64decode(good)
+    altered = [content[:n] + bytes([content[n] ^ 1]) + content[n + 1 :] for n in range(len(content))]
     forged = ["a", "AAAA", '"', '""', "é", "%", good[:-4], good + "AAAA", good[4:], good + "\n", " " + good]
 
-    assert "NextToken" not in shard_token
-    for token in [*forged, *(base64.b64encode(raw).decode() for raw in altered)]:
+    for token in [*forged, *(base64.b64encode(text).decode() for text in altered)]:
         assert refusal(kinesis.get_records, ShardIterator=token) == _INVALID
 
 
@@ -317,9 +318,7 @@ def test_a_closed_shard_ends_with_its_children(daemon: Daemon, kinesis: Any, str
 
 def test_both_parents_of_a_merge_end_with_the_same_child(kinesis: Any, stream_name: str) -> None:
     kinesis.create_stream(StreamName=stream_name, ShardCount=2)
-    kinesis.merge_shards(
-        StreamName=stream_name, ShardToMerge=_FIRST, AdjacentShardToMerge="shardId-000000000001"
-    )
+    kinesis.merge_shards(StreamName=stream_name, ShardToMerge=_FIRST, AdjacentShardToMerge="shardId-000000000001")
 
     ends = [
         kinesis.get_records(ShardIterator=_start(kinesis, stream_name, shard=f"shardId-{index:012d}"))

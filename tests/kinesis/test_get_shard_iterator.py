@@ -175,14 +175,14 @@ def test_a_kind_that_needs_a_number_refuses_to_go_without(kinesis: Any, stream: 
 
 
 def test_a_moment_must_be_given_where_one_is_needed(kinesis: Any, stream: str) -> None:
-    found = refusal(
-        kinesis.get_shard_iterator, StreamName=stream, ShardId=_FIRST, ShardIteratorType="AT_TIMESTAMP"
-    )
+    found = refusal(kinesis.get_shard_iterator, StreamName=stream, ShardId=_FIRST, ShardIteratorType="AT_TIMESTAMP")
 
     assert found == (
         "InvalidArgumentException",
-        "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. "
-        "Current request has no timestamp parameter.",
+        (
+            "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. "
+            "Current request has no timestamp parameter."
+        ),
     )
 
 
@@ -201,8 +201,10 @@ def test_numbers_that_are_not_of_this_shard_are_refused(kinesis: Any, stream: st
     assert no_number == ("InvalidArgumentException", f"StartingSequenceNumber {'4' * 56} {start}.")
     assert of_other_shard == (
         "InvalidArgumentException",
-        "Invalid StartingSequenceNumber. It encodes shardId-000000000001, "
-        f"while it was used in a call to a shard with {_FIRST}",
+        (
+            "Invalid StartingSequenceNumber. It encodes shardId-000000000001, "
+            f"while it was used in a call to a shard with {_FIRST}"
+        ),
     )
     assert of_older_stream == (
         "InvalidArgumentException",
@@ -269,9 +271,7 @@ def test_a_shard_is_known_by_the_digits_at_the_end_of_its_id(kinesis: Any, strea
 
 @pytest.mark.parametrize("shard", ["shardId", "shardId-a", "shardId-", "shardId-2147483648", "9" * 30])
 def test_an_id_that_is_none_is_refused_before_the_stream_is_looked_up(kinesis: Any, shard: str) -> None:
-    found = refusal(
-        kinesis.get_shard_iterator, StreamName="no-such-stream", ShardId=shard, ShardIteratorType="LATEST"
-    )
+    found = refusal(kinesis.get_shard_iterator, StreamName="no-such-stream", ShardId=shard, ShardIteratorType="LATEST")
 
     assert found == (
         "ResourceNotFoundException",

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -224,12 +225,9 @@ class IteratorMachine(RuleBasedStateMachine):
         return put.arrival_ms >= self._clock.now_ms() - _RETENTION_MS
 
     def _assert_refused(self, code: str, iterator: _Iterator) -> None:
-        try:
+        with pytest.raises(Refusal) as caught:
             self._ask("GetRecords", ShardIterator=iterator.token)
-        except Refusal as refusal:
-            assert refusal.code == code
-        else:
-            raise AssertionError(f"{code} was expected")
+        assert caught.value.code == code
 
     def _ask(self, operation: str, **members: Any) -> Any:
         assert self._rooms is not None
@@ -250,7 +248,7 @@ def _id(index: int) -> str:
 
 TestIteratorsBesideAModel = IteratorMachine.TestCase
 TestIteratorsBesideAModel.settings = settings(
-    max_examples=100,
+    max_examples=150,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

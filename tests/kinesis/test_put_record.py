@@ -27,8 +27,10 @@ def stream(kinesis: Any, stream_name: str) -> str:
 def _too_large(byte_count: int, *, byte_count_max: int) -> tuple[str, str]:
     return (
         "ValidationException",
-        f"1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim={byte_count} cap={byte_count}]' "
-        f"at 'data' failed to satisfy constraint: Member must have length less than or equal to {byte_count_max}",
+        (
+            f"1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim={byte_count} cap={byte_count}]' "
+            f"at 'data' failed to satisfy constraint: Member must have length less than or equal to {byte_count_max}"
+        ),
     )
 
 
@@ -124,9 +126,7 @@ def test_a_key_goes_where_its_md5_lies(kinesis: Any, stream: str) -> None:
     ("hash_key", "shard_index"),
     [("0", 0), (str((1 << 126) - 1), 0), (str(1 << 126), 1), (str((1 << 127) + 5), 2), (str(_HASH_KEY_MAX), 3)],
 )
-def test_an_explicit_hash_key_overrules_the_key(
-    kinesis: Any, stream: str, hash_key: str, shard_index: int
-) -> None:
+def test_an_explicit_hash_key_overrules_the_key(kinesis: Any, stream: str, hash_key: str, shard_index: int) -> None:
     for key in ("a", "b", "c", "d", "e"):
         answer = kinesis.put_record(StreamName=stream, Data=b"", PartitionKey=key, ExplicitHashKey=hash_key)
 
@@ -139,14 +139,18 @@ def test_hash_keys_outside_the_ring_are_refused(kinesis: Any, stream: str) -> No
     for hash_key in (str(_HASH_KEY_MAX + 1), "9" * 39):
         assert refusal(kinesis.put_record, ExplicitHashKey=hash_key, **members) == (
             "InvalidArgumentException",
-            "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. "
-            f"Specified value was {hash_key}",
+            (
+                "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. "
+                f"Specified value was {hash_key}"
+            ),
         )
     for hash_key in ("-1", "01", "", "1.5", "0x10", "1" * 40, "١"):
         assert refusal(kinesis.put_record, ExplicitHashKey=hash_key, **members)[0] == "ValidationException"
 
 
-@pytest.mark.parametrize("key", ["k", "k" * 256, "\N{GRINNING FACE}" * 256, "\x00", "a\nb", "\N{COMBINING ACUTE ACCENT}"])
+@pytest.mark.parametrize(
+    "key", ["k", "k" * 256, "\N{GRINNING FACE}" * 256, "\x00", "a\nb", "\N{COMBINING ACUTE ACCENT}"]
+)
 def test_a_key_of_up_to_256_characters_comes_back_as_it_was(kinesis: Any, stream: str, key: str) -> None:
     kinesis.put_record(StreamName=stream, Data=b"data", PartitionKey=key)
 
@@ -227,8 +231,10 @@ def test_a_number_that_is_none_cannot_order_a_record(kinesis: Any, stream: str, 
 
     assert found == (
         "InvalidArgumentException",
-        f"ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {stream} "
-        "under account 000000000000 is invalid.",
+        (
+            f"ExclusiveMinimumSequenceNumber {number} used in PutRecord on stream {stream} "
+            "under account 000000000000 is invalid."
+        ),
     )
     assert records_of(kinesis, stream) == []
 
@@ -248,12 +254,12 @@ def test_faults_are_found_in_the_order_of_aws(kinesis: Any, stream: str) -> None
 
 def test_automatic_distribution_spreads_records_whatever_their_keys(kinesis: Any, stream_name: str) -> None:
     kinesis.create_stream(StreamName=stream_name, StreamModeDetails={"StreamMode": "ON_DEMAND"})
-    kinesis.update_stream_record_distribution_strategy(StreamARN=stream_arn_of(stream_name), RecordDistributionStrategy="AUTO")
+    kinesis.update_stream_record_distribution_strategy(
+        StreamARN=stream_arn_of(stream_name), RecordDistributionStrategy="AUTO"
+    )
     members: dict[str, Any] = {"StreamName": stream_name, "Data": b"data"}
 
-    same_key = [
-        kinesis.put_record(PartitionKey="key", ExplicitHashKey="0", **members)["ShardId"] for _ in range(8)
-    ]
+    same_key = [kinesis.put_record(PartitionKey="key", ExplicitHashKey="0", **members)["ShardId"] for _ in range(8)]
     no_key = [kinesis.put_record(**members)["ShardId"] for _ in range(8)]
     records = records_of(kinesis, stream_name)
     kinesis.update_stream_record_distribution_strategy(

@@ -95,9 +95,11 @@ def test_one_record_too_large_refuses_the_whole_request(kinesis: Any, stream: st
 
     assert found == (
         "ValidationException",
-        "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=1048576 cap=1048576]' "
-        "at 'records.3.member.data' failed to satisfy constraint: "
-        "Member must have length less than or equal to 1048576",
+        (
+            "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=1048576 cap=1048576]' "
+            "at 'records.3.member.data' failed to satisfy constraint: "
+            "Member must have length less than or equal to 1048576"
+        ),
     )
     assert records_of(kinesis, stream) == []
 
@@ -117,8 +119,7 @@ def test_explicit_hash_keys_go_record_by_record(kinesis: Any, stream: str) -> No
     assert [row["ShardId"] for row in rows] == [f"shardId-{index:012d}" for index in expected]
     assert found == (
         "InvalidArgumentException",
-        "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. "
-        f"Specified value was {1 << 128}",
+        f"Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was {1 << 128}",
     )
     assert len(records_of(kinesis, stream)) == 8
 
@@ -132,14 +133,18 @@ def test_what_is_wrong_with_records_is_listed_with_their_places(kinesis: Any, st
     assert code == "ValidationException"
     assert sentence.startswith("2 validation errors detected: ")
     assert set(sentence.partition(": ")[2].split("; ")) == {
-        "Value '' at 'records.2.member.partitionKey' failed to satisfy constraint: "
-        "Member must have length greater than or equal to 1",
+        (
+            "Value '' at 'records.2.member.partitionKey' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 1"
+        ),
         "Value null at 'records.3.member.data' failed to satisfy constraint: Member must not be null",
     }
     assert keyless == (
         "ValidationException",
-        "1 validation error detected: Value null at 'records.3.member.partitionKey' failed to satisfy constraint: "
-        "Member must not be null",
+        (
+            "1 validation error detected: Value null at 'records.3.member.partitionKey' failed to satisfy constraint: "
+            "Member must not be null"
+        ),
     )
     assert records_of(kinesis, stream) == []
 

@@ -72,9 +72,7 @@ def test_every_operation_with_members_has_a_told_violation() -> None:
 
 
 @pytest.mark.parametrize(("operation", "document", "sentence"), WRONG_TYPES)
-def test_a_wrong_type_is_told_as_java_tells_it(
-    operation: str, document: dict[str, Any], sentence: str
-) -> None:
+def test_a_wrong_type_is_told_as_java_tells_it(operation: str, document: dict[str, Any], sentence: str) -> None:
     with pytest.raises(SerializationFailed) as refusal:
         check(operation, document)
 
@@ -137,9 +135,7 @@ def test_booleans_are_read_as_leniently_as_aws_does(value: object, *, is_dry: bo
     ],
 )
 def test_a_moment_becomes_milliseconds(value: object, milliseconds: int) -> None:
-    assert check("ListShards", {"StreamCreationTimestamp": value}) == {
-        "StreamCreationTimestamp": milliseconds
-    }
+    assert check("ListShards", {"StreamCreationTimestamp": value}) == {"StreamCreationTimestamp": milliseconds}
 
 
 def test_a_partition_key_counts_characters_and_may_hold_any() -> None:

@@ -1,4 +1,4 @@
-"""Signature Version 4 at the door: real clients with right and wrong keys, presigned requests, and each of AWS's faults."""
+"""Signature Version 4 at the door: real clients with right and wrong keys, presigned requests, each of AWS's faults."""
 
 import gzip
 import hashlib
@@ -75,9 +75,7 @@ def _signed_headers(
     headers = {"host": f"127.0.0.1:{daemon.port}", "content-type": JSON, "x-amz-target": _TARGET}
     now_ms = time.time_ns() // 1_000_000 + skew_s * 1000
     request = SignedRequest("POST", "/", "", headers, body)
-    return headers | sign(
-        request, OurCredentials(_KEY_ID, _SECRET), region=region, service=service, now_ms=now_ms
-    )
+    return headers | sign(request, OurCredentials(_KEY_ID, _SECRET), region=region, service=service, now_ms=now_ms)
 
 
 def _send(daemon: Daemon, headers: dict[str, str], *, body: bytes = b"{}", path: str = "/") -> RawReply:
@@ -98,8 +96,9 @@ def _fault(answer: RawReply) -> tuple[int, str, str]:
 
 
 def test_clients_with_right_keys_are_let_in(guarded: Daemon) -> None:
-    producer, consumer = _client(guarded), _client(
-        guarded, access_key="AKIDCONSUMER", secret_key="another-secret-of-some-length", region="eu-north-1"
+    producer, consumer = (
+        _client(guarded),
+        _client(guarded, access_key="AKIDCONSUMER", secret_key="another-secret-of-some-length", region="eu-north-1"),
     )
 
     producer.create_stream(StreamName="posts", ShardCount=1)
@@ -227,7 +226,9 @@ def test_clocks_may_differ_by_five_minutes(guarded: Daemon) -> None:
     assert within == [200, 200]
     assert late[1] == early[1] == "InvalidSignatureException"
     assert re.fullmatch(rf"Signature expired: {stamp} is now earlier than {stamp} \({stamp} - 5 min\.\)", late[2])
-    assert re.fullmatch(rf"Signature not yet current: {stamp} is still later than {stamp} \({stamp} \+ 5 min\.\)", early[2])
+    assert re.fullmatch(
+        rf"Signature not yet current: {stamp} is still later than {stamp} \({stamp} \+ 5 min\.\)", early[2]
+    )
 
 
 def test_a_signature_for_something_else_is_told_what_it_is_for(guarded: Daemon) -> None:
@@ -314,9 +315,7 @@ def test_a_key_file_that_cannot_be_used_is_told_without_its_secrets(tmp_path: Pa
     keys.write_text('[[key]]\nid = "AKIDPRODUCER"\nsecret = "very-secret-but-broken\n')
     command = [sys.executable, "-m", "streamd", "serve", "--port", "0", "--data", str(tmp_path / "data")]
 
-    ended = subprocess.run(
-        [*command, "--auth", str(keys)], capture_output=True, text=True, check=False, timeout=60
-    )
+    ended = subprocess.run([*command, "--auth", str(keys)], capture_output=True, text=True, check=False, timeout=60)
 
     assert ended.returncode == 1
     assert "the access keys are not TOML" in ended.stderr

@@ -123,8 +123,25 @@ def test_what_follows_the_content_type_does_not_matter(daemon: Daemon, content_t
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"}", b'"text"', b"5", b"null", b"true", b"{}{}", b"\xff\xfe", b'{"a":}', b"nan", b"NaN", b"{'a':1}"]
-    + [b"[" * 200_000, b'{"a":' * 5000, b'"\\ud800"', b" ", b"\x00"],
+    [
+        b"{",
+        b"}",
+        b'"text"',
+        b"5",
+        b"null",
+        b"true",
+        b"{}{}",
+        b"\xff\xfe",
+        b'{"a":}',
+        b"nan",
+        b"NaN",
+        b"{'a':1}",
+        b"[" * 200000,
+        b'{"a":' * 5000,
+        b'"\\ud800"',
+        b" ",
+        b"\x00",
+    ],
 )
 @pytest.mark.parametrize("target", ["ListStreams", "NoSuchOperation"])
 def test_a_body_that_is_no_document_is_refused_before_all_else(daemon: Daemon, body: bytes, target: str) -> None:
@@ -203,7 +220,11 @@ def test_no_operation_breaks_over_members_of_the_wrong_kind(daemon: Daemon, oper
         ("DescribeStream", {"StreamName": []}, "Start of list found where not expected"),
         ("DescribeStream", {"StreamName": {}}, "Start of structure or map found where not expected."),
         ("DescribeStream", {"Limit": "5"}, "class java.lang.String can not be converted to an Integer"),
-        ("GetShardIterator", {"Timestamp": "5"}, "class java.lang.String can not be converted to milliseconds since epoch"),
+        (
+            "GetShardIterator",
+            {"Timestamp": "5"},
+            "class java.lang.String can not be converted to milliseconds since epoch",
+        ),
         ("AddTagsToStream", {"Tags": []}, "Start of list found where not expected"),
         ("AddTagsToStream", {"Tags": "a"}, "Expected map or null"),
         ("RemoveTagsFromStream", {"TagKeys": "a"}, "Expected list or null"),
@@ -315,7 +336,9 @@ def test_a_client_that_asks_first_is_told_to_go_on(daemon: Daemon) -> None:
 def test_one_connection_serves_requests_of_every_kind(daemon: Daemon) -> None:
     plain = whole_request("DescribeLimits", b"{}")
     wrong = whole_request("NoSuch", b"{}")
-    chunked = head_of("DescribeLimits", {"Content-Type": JSON, "Transfer-Encoding": "chunked"}) + b"2\r\n{}\r\n0\r\n\r\n"
+    chunked = (
+        head_of("DescribeLimits", {"Content-Type": JSON, "Transfer-Encoding": "chunked"}) + b"2\r\n{}\r\n0\r\n\r\n"
+    )
     page = head_of(None, {}, method="GET", path="/healthz")
     statuses = []
 

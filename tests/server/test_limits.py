@@ -38,9 +38,7 @@ async def _refusal(rooms: Rooms, operation: str, **members: Any) -> tuple[str, s
 
 
 async def _place(rooms: Rooms, shard: str = _FIRST) -> str:
-    answer = await rooms.ask(
-        "GetShardIterator", StreamName="posts", ShardId=shard, ShardIteratorType="TRIM_HORIZON"
-    )
+    answer = await rooms.ask("GetShardIterator", StreamName="posts", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
     return str(answer["ShardIterator"])
 
 

@@ -1,0 +1,80 @@
+"""The benchmarks run: the smallest run of each writes its rows. How fast anything is, no test asks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+__all__: list[str] = []
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PATIENCE_S = 100
+
+
+def _run(module: str, *flags: str, out: Path) -> tuple[dict[str, Any], str]:
+    """Run a benchmark to its end; its document and what it printed."""
+    words = [sys.executable, "-m", f"benchmarks.{module}", *flags, "--dir", str(out.parent), "--out", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    ended = subprocess.run(
+        words, cwd=out.parent, env=environment, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return orjson.loads((out / f"{module}.json").read_bytes()), ended.stdout
+
+
+def _systems_by_work(document: dict[str, Any]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for row in document["rows"]:
+        found.setdefault(row["work"], set()).add(row["system"])
+    return found
+
+
+def _faults(document: dict[str, Any]) -> list[str]:
+    """List what the run found wrong; a generator that is the bound is nobody's fault on so small a machine."""
+    return [fault for row in document["rows"] for fault in row["faults"] if "generator" not in fault]
+
+
+def test_peers_measures_streamd_in_every_work_and_finds_all_that_was_acknowledged(tmp_path: Path) -> None:
+    works = "put-record,put-records,get-records,latency,mixed,start"
+    ours = {"streamd, 1 worker", "streamd, 1 worker, signed"}
+
+    document, printed = _run("peers", "--quick", "--system", "1 worker", "--work", works, out=tmp_path / "out")
+
+    found = _systems_by_work(document)
+    assert found == dict.fromkeys(
+        ("PutRecord", "PutRecords", "GetRecords", "put to consumer", "mixed", "start", "memory"), ours
+    )
+    assert all(row["median"] > 0 for row in document["rows"])
+    assert not _faults(document)
+    assert "## PutRecord: 1 KiB, 64 connections" in printed
+    assert "| streamd, 1 worker, signed | synced before each answer |" in printed
+    assert [path for path in tmp_path.iterdir() if path.name != "out"] == []
+
+
+def test_peers_leaves_out_what_is_not_installed_and_says_how_to_install_it(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+
+    document, printed = _run(
+        "peers", "--work", "put-record", "--system", "kinesalite", "--npm-dir", str(nowhere), out=tmp_path / "out"
+    )
+
+    assert document["rows"] == []
+    assert document["install_by_absent"]["kinesalite"] in {
+        f"npm install --prefix {nowhere} kinesalite",
+        "apt-get install nodejs npm",
+    }
+    assert "Left out: kinesalite is not installed" in printed
+
+
+def test_limit_states_streamd_as_a_share_of_the_floor(tmp_path: Path) -> None:
+    document, printed = _run("limit", "--quick", "--workers", "1", out=tmp_path / "out")
+
+    found = _systems_by_work(document)
+    assert {"floor", "streamd, 1 worker", "streamd, 1 worker, signed"} <= found["PutRecord"] & found["PutRecords"]
+    assert "hash the body (SHA-256)" in found["steps"]
+    assert all(row["ratio"] > 0 for row in document["rows"] if row["work"] != "steps")
+    assert not _faults(document)
+    assert "| share |" in printed
