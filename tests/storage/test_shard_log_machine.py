@@ -24,6 +24,7 @@ KEY = st.one_of(st.none(), st.binary(max_size=3))
 # The last two make blocks that must be cut: a block holds a mebibyte.
 SIZE = st.sampled_from([0, 1, 2, 100, 100, 100, 5000, 5000, 400_000, 1_200_000])
 GENERATION = st.sampled_from([0, 0, 1, 2])
+AGE = st.one_of(st.just(-1), st.integers(-1, 200))
 BOUND = st.sampled_from([1, 2, 3, 10, 1000, 10_000_000, 10_000_000, 10_000_000, 10_000_000])
 
 
@@ -98,10 +99,11 @@ class StoreMachine(RuleBasedStateMachine):
                 assert isinstance(outcome, Appended)
                 self._note(model, caller, outcome)
 
-    @rule(shard=SHARD, after=st.integers(0, 30), byte_count_max=BOUND, record_count_max=BOUND, age=st.integers(-1, 99))
-    def read(self, shard: ShardKey, after: int, byte_count_max: int, record_count_max: int, age: int) -> None:
+    @rule(shard=SHARD, place=st.integers(0, 60), byte_count_max=BOUND, record_count_max=BOUND, age=AGE)
+    def read(self, shard: ShardKey, place: int, byte_count_max: int, record_count_max: int, age: int) -> None:
         """Read from any position, with bounds and a horizon."""
         model = self.models[shard]
+        after = place % (model.next_position + 1)
         horizon_ms = 0 if age < 0 else self.clock.time_ms - age
         if not model.is_there:
             with pytest.raises(ShardMissing):
