@@ -7,6 +7,7 @@ names: only ``streamd.kinesis.faults`` turns one of these into an AWS code and A
 __all__ = [
     "BlockDamaged",
     "CatalogConflict",
+    "CatalogDamaged",
     "ChangeRefused",
     "ConfigInvalid",
     "ConsumerNotFound",
@@ -87,6 +88,17 @@ class BlockDamaged(StreamdError):
             f"stored block of stream {self.stream_number}, shard {self.shard_index}, "
             f"position {self.position} is damaged: {self.reason}"
         )
+
+
+class CatalogDamaged(StreamdError):
+    """A catalog document's checksum does not match: it is never used."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"the catalog document {self.key} is damaged: its checksum does not match"
 
 
 class CatalogConflict(StreamdError):

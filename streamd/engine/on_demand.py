@@ -5,6 +5,7 @@ samples in a row is cut in half. Rates come from the store's own counts, so they
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
@@ -14,12 +15,13 @@ from streamd.core.stream import Stream, StreamMode
 from streamd.engine.clock import Clock
 from streamd.engine.reshard import Resharder
 from streamd.engine.streams import Streams
-from streamd.errors import ShardMissing, StoreFull, StreamNotFound
+from streamd.errors import ShardMissing, StreamdError, StreamNotFound
 from streamd.storage.shard_log import ShardKey, ShardState
 from streamd.storage.store import Store
 
 __all__ = ["OnDemandScaler"]
 
+_LOG = logging.getLogger(__name__)
 _SAMPLE_PAUSE_S = 1.0
 _SAMPLE_COUNT = 5
 # Below this many hash keys a shard cannot be cut in two that take records.
@@ -45,9 +47,9 @@ class OnDemandScaler:
             await asyncio.sleep(_SAMPLE_PAUSE_S)
             try:
                 await self.sample()
-            except StoreFull:
-                # A full store takes no puts, so nothing stays over its limit for long.
-                continue
+            except StreamdError as error:
+                # Full, damaged, or about to stop: a shard that takes no puts does not stay over its limit for long.
+                _LOG.warning("on-demand streams were not looked at: %s", error)
 
     async def sample(self) -> None:
         """Compare the counts with those of the last call; split what was over its limit for long enough."""

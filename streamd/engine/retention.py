@@ -5,6 +5,7 @@ it: an expired record is never returned, removed or not.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
@@ -15,13 +16,14 @@ from streamd.core.stream import Stream
 from streamd.engine.clock import Clock
 from streamd.engine.reshard import Resharder
 from streamd.engine.streams import GRAVE_PREFIX, Streams
-from streamd.errors import CatalogConflict, ShardMissing, StoreFull, StreamNotFound
+from streamd.errors import CatalogConflict, ShardMissing, StreamdError, StreamNotFound
 from streamd.metrics import Metrics
 from streamd.storage.shard_log import ShardKey
 from streamd.storage.store import Store
 
 __all__ = ["Janitor"]
 
+_LOG = logging.getLogger(__name__)
 _GRAVE_COUNT_MAX = 1000
 _TRANSITION_PAUSE_S = 0.05
 _SWEEP_PAUSE_S = 5.0
@@ -48,8 +50,10 @@ class Janitor:
                 if loop.time() - swept_at >= _SWEEP_PAUSE_S:
                     await self.sweep()
                     swept_at = loop.time()
-            except StoreFull:
-                # Nothing to do but look again: removing needs a little room too, and it may come back.
+            except StreamdError as error:
+                # Full, damaged, or about to stop: nothing to do but say so and look again. Room may come back, and
+                # what is damaged stays for whoever repairs it.
+                _LOG.warning("tidying was cut short: %s", error)
                 swept_at = loop.time()
             await asyncio.sleep(pause_s)
 

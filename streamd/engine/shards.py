@@ -19,7 +19,7 @@ from streamd.engine.keys import Keys
 from streamd.engine.quotas import Quotas
 from streamd.engine.reshard import Resharder
 from streamd.engine.streams import Streams
-from streamd.errors import ShardClosed, ShardMissing, StreamNotFound
+from streamd.errors import BlockDamaged, ShardClosed, ShardMissing, StreamNotFound
 from streamd.storage.shard_log import Appended, ShardBatch, ShardKey, StoredBlock
 from streamd.storage.store import Store
 
@@ -200,6 +200,8 @@ class Shards:
                     closed.extend(places)
                 case ShardMissing():
                     raise StreamNotFound(stream.name)
+                case BlockDamaged():
+                    raise outcome
         return sorted(closed)
 
     def _admit(

@@ -6,6 +6,7 @@ Deleting marks the document first, then writes a grave for the records, then rem
 looks next finishes what another one began.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,12 +14,13 @@ import orjson
 
 from streamd.core.stream import Stream
 from streamd.engine.clock import Clock
-from streamd.errors import CatalogConflict, StreamExists, StreamNotFound
+from streamd.errors import CatalogConflict, CatalogDamaged, StreamExists, StreamNotFound
 from streamd.storage.shard_log import ShardKey
 from streamd.storage.store import Store
 
 __all__ = ["GRAVE_PREFIX", "Streams"]
 
+_LOG = logging.getLogger(__name__)
 STREAM_PREFIX = "stream/"
 GRAVE_PREFIX = "grave/"
 _NUMBER_KEY = "last-stream-number"
@@ -52,7 +54,7 @@ class Streams:
         while len(found) < limit:
             names = await self._store.scan(STREAM_PREFIX, after=after, limit=limit)
             for name in names:
-                kept = await self._load(name)
+                kept = await self._load_or_leave(name)
                 if kept is not None and not kept.stream.is_gone(self._clock.now_ms()):
                     found.append(kept.stream)
             if len(names) < limit:
@@ -69,7 +71,7 @@ class Streams:
         for name, version in versions.items():
             kept = self._kept_by_name.get(name)
             if kept is None or kept.version != version:
-                kept = await self._load(name)
+                kept = await self._load_or_leave(name)
             if kept is not None:
                 found.append(kept.stream)
         return found
@@ -151,6 +153,14 @@ class Streams:
             except CatalogConflict:
                 continue
             return number
+
+    async def _load_or_leave(self, name: str) -> _Kept | None:
+        """Load a stream for a listing of many: one that is damaged must not stand in the way of the others."""
+        try:
+            return await self._load(name)
+        except CatalogDamaged as damage:
+            _LOG.error("stream %s is left out: %s", name, damage)
+            return None
 
     async def _load(self, name: str) -> _Kept | None:
         kept = self._kept_by_name.get(name)

@@ -6,6 +6,7 @@ from streamd.core.limits import ITERATOR_AGE_MS_MAX
 from streamd.core.shard_tree import shard_id
 from streamd.errors import (
     BlockDamaged,
+    CatalogDamaged,
     ConsumerNotFound,
     IteratorExpired,
     MasterKeyMissing,
@@ -76,6 +77,8 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             return InternalFailure(
                 f"Shard {shard_id(error.shard_index)} cannot be read at position {error.position}: {error.reason}."
             )
+        case CatalogDamaged():
+            return InternalFailure(f"The stream cannot be used: {error}.")
         case MasterKeyMissing():
             return Fault("KMSAccessDeniedException", str(error))
         case StoreFull():

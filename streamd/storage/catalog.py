@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import lmdb
 
-from streamd.errors import CatalogConflict
+from streamd.core.checksums import STAMP_BYTE_COUNT, stamped, unstamped
+from streamd.errors import CatalogConflict, CatalogDamaged
 from streamd.storage.environment import Environment
 
 __all__ = ["Catalog", "Document"]
@@ -34,14 +35,17 @@ class Catalog:
     def version(self, transaction: lmdb.Transaction, key: str) -> int | None:
         """Read a document's version alone; None when there is none."""
         value = transaction.get(key.encode(), db=self._table)
-        return None if value is None else int(_VERSION.unpack_from(value)[0])
+        return None if value is None else _version(value)
 
     def get(self, transaction: lmdb.Transaction, key: str) -> Document | None:
-        """Read a document."""
+        """Read a document. Raises CatalogDamaged."""
         value = transaction.get(key.encode(), db=self._table)
         if value is None:
             return None
-        return Document(key, _VERSION.unpack_from(value)[0], bytes(value[_VERSION.size :]))
+        content = unstamped(key.encode(), value)
+        if content is None:
+            raise CatalogDamaged(key)
+        return Document(key, _version(value), content[_VERSION.size :])
 
     def versions(self, transaction: lmdb.Transaction, prefix: str) -> dict[str, int]:
         """Read the version of every document under a prefix, by key without the prefix."""
@@ -53,7 +57,7 @@ class Catalog:
             key = bytes(cursor.key())
             if not key.startswith(start):
                 break
-            found[key[len(start) :].decode()] = _VERSION.unpack_from(cursor.value())[0]
+            found[key[len(start) :].decode()] = _version(cursor.value())
             is_there = cursor.next()
         return found
 
@@ -83,11 +87,16 @@ class Catalog:
         if self.version(transaction, key) != expected:
             raise CatalogConflict(key)
         last = transaction.get(_LAST_VERSION_KEY, db=self._table)
-        version = 1 if last is None else int(_VERSION.unpack(last)[0]) + 1
-        stamp = _VERSION.pack(version)
-        transaction.put(_LAST_VERSION_KEY, stamp, db=self._table)
+        version = 1 if last is None else _version(last) + 1
+        head = _VERSION.pack(version)
+        transaction.put(_LAST_VERSION_KEY, stamped(_LAST_VERSION_KEY, head), db=self._table)
         if content is None:
             transaction.delete(key.encode(), db=self._table)
         else:
-            transaction.put(key.encode(), stamp + content, db=self._table)
+            transaction.put(key.encode(), stamped(key.encode(), head + content), db=self._table)
         return version
+
+
+def _version(value: bytes | memoryview) -> int:
+    """Read the version out of a value, unverified: a wrong one only leads to a look at the whole document."""
+    return int(_VERSION.unpack_from(value, STAMP_BYTE_COUNT)[0])

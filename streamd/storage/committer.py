@@ -20,7 +20,7 @@ import lmdb
 
 from streamd.core.limits import ADMITTED_BYTE_COUNT_MAX, COMMIT_BYTE_COUNT_MAX
 from streamd.core.sealing import NONCE_BYTE_COUNT
-from streamd.errors import ShardClosed, ShardMissing, StoreFailed, StoreFull, StreamdError
+from streamd.errors import BlockDamaged, ShardClosed, ShardMissing, StoreFailed, StoreFull, StreamdError
 from streamd.metrics import Metrics
 from streamd.storage.environment import Environment
 from streamd.storage.shard_log import Appended, ShardBatch, ShardKey, ShardLog
@@ -28,7 +28,7 @@ from streamd.storage.signals import Wakeups
 
 __all__ = ["AppendOutcome", "Committer"]
 
-AppendOutcome: TypeAlias = Appended | ShardClosed | ShardMissing
+AppendOutcome: TypeAlias = Appended | ShardClosed | ShardMissing | BlockDamaged
 T = TypeVar("T")
 _GroupKey: TypeAlias = tuple[ShardKey, int]
 
@@ -136,14 +136,11 @@ class Committer:
                 answers = self._commit(works)
             except StoreFull as full:
                 answers = [full] * len(works)
-            except (lmdb.Error, OSError) as error:
-                failure = StoreFailed(f"the store could not write: {error}")
-                self._loop.call_soon_threadsafe(self._fail, works, failure)
-                return
             except BaseException as error:
-                # A bug of ours. Without this thread every caller would wait for ever, so the daemon ends.
-                failure = StoreFailed(f"the store could not write, by a bug in streamd: {error!r}")
-                self._loop.call_soon_threadsafe(self._fail, works, failure)
+                # Without this thread every caller would wait for ever, so the daemon ends whatever went wrong.
+                self._loop.call_soon_threadsafe(self._fail, works, _failure_of(error))
+                if isinstance(error, StoreFailed | lmdb.Error | OSError):
+                    return
                 raise
             self._loop.call_soon_threadsafe(self._answer, works, answers)
             self._wakeups.committed()
@@ -194,7 +191,7 @@ class Committer:
             found: Sequence[AppendOutcome]
             try:
                 found = self._log.append(transaction, batches, now_ms=now_ms, nonces=self._nonces)
-            except (ShardClosed, ShardMissing) as refusal:
+            except (ShardClosed, ShardMissing, BlockDamaged) as refusal:
                 found = [refusal] * len(batches)
             for (caller, place, _), outcome in zip(group, found, strict=True):
                 outcomes[caller][place] = outcome
@@ -238,6 +235,16 @@ class Committer:
                 work.done.set_exception(failure)
         self._room_changed()
         self._on_failure(failure)
+
+
+def _failure_of(error: BaseException) -> StoreFailed:
+    match error:
+        case StoreFailed():
+            return error
+        case lmdb.Error() | OSError():
+            return StoreFailed(f"the store could not write: {error}")
+        case _:
+            return StoreFailed(f"the store could not write, by a bug in streamd: {error!r}")
 
 
 def _group(queue: deque[_Work]) -> list[_Work]:

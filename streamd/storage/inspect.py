@@ -14,6 +14,7 @@ import lmdb
 import orjson
 
 from streamd.core.blocks import counted_byte_count, header_of, is_intact
+from streamd.core.checksums import unstamped
 from streamd.core.shard_tree import shard_id
 from streamd.core.stream import Stream
 from streamd.errors import ConfigInvalid, FormatUnknown
@@ -99,7 +100,11 @@ def stats(directory: Path) -> list[ShardStats]:
             names = {stream.number: stream.name for stream in _streams(transaction, environment, [])}
             walks = _walks(transaction, environment)
             states = ShardLog(environment).states(transaction)
-            return [_stats_of(shard, state, walks.get(shard, _Walk(0)), names) for shard, state in states]
+            return [
+                _stats_of(shard, state, walks.get(shard, _Walk(0)), names)
+                for shard, state in states
+                if state is not None
+            ]
     except lmdb.Error as error:
         raise ConfigInvalid(f"the log in {directory} cannot be read to its end: {error}") from error
     finally:
@@ -126,7 +131,7 @@ def _walks(transaction: lmdb.Transaction, environment: Environment) -> dict[Shar
 def _check_all(
     transaction: lmdb.Transaction, environment: Environment, report: CheckReport, progress: Progress
 ) -> None:
-    states = dict(ShardLog(environment).states(transaction))
+    states = _check_states(transaction, environment, report)
     report.shard_count = len(states)
     total = transaction.stat(environment.blocks)["entries"]
     names = _check_streams(transaction, environment, states, report)
@@ -161,13 +166,30 @@ def _open(path: Path) -> Environment:
 
 def _streams(transaction: lmdb.Transaction, environment: Environment, faults: list[Fault]) -> Iterator[Stream]:
     for key, value in transaction.cursor(db=environment.catalog):
-        if not bytes(key).startswith(_STREAM_PREFIX):
+        content = unstamped(bytes(key), value)
+        if content is None:
+            faults.append(
+                Fault(f"catalog document {bytes(key).decode(errors='replace')}", "its checksum does not match")
+            )
+        if content is None or not bytes(key).startswith(_STREAM_PREFIX):
             continue
         try:
-            yield Stream.from_document(orjson.loads(value[_VERSION_BYTE_COUNT:]))
+            yield Stream.from_document(orjson.loads(content[_VERSION_BYTE_COUNT:]))
         except (ValueError, KeyError, TypeError) as error:
             name = bytes(key).decode(errors="replace")
             faults.append(Fault(f"catalog document {name}", f"it cannot be read: {error!r}"))
+
+
+def _check_states(
+    transaction: lmdb.Transaction, environment: Environment, report: CheckReport
+) -> dict[ShardKey, ShardState]:
+    states = {}
+    for shard, state in ShardLog(environment).states(transaction):
+        if state is None:
+            report.faults.append(Fault(_place(shard, {}), "the shard's own record is damaged"))
+        else:
+            states[shard] = state
+    return states
 
 
 def _check_streams(

@@ -20,8 +20,9 @@ from streamd.core.blocks import (
     is_intact,
     joined,
 )
+from streamd.core.checksums import stamped, unstamped
 from streamd.core.sealing import DataKey
-from streamd.errors import BlockDamaged, FormatUnknown, ShardClosed, ShardMissing
+from streamd.errors import BlockDamaged, FormatUnknown, ShardClosed, ShardMissing, StoreFailed
 from streamd.storage.block_walk import BlockWalk
 from streamd.storage.environment import Environment
 
@@ -160,20 +161,25 @@ class ShardLog:
         self._blocks = environment.blocks
 
     def state(self, transaction: lmdb.Transaction, shard: ShardKey) -> ShardState:
-        """Read a shard's state. Raises ShardMissing."""
+        """Read a shard's state. Raises ShardMissing, BlockDamaged."""
         value = transaction.get(shard.pack(), db=self._shards)
         if value is None:
             raise ShardMissing
-        return ShardState.unpack(value)
+        content = unstamped(shard.pack(), value)
+        if content is None:
+            raise _damaged(shard, 0, "the shard's own record does not match its checksum")
+        return ShardState.unpack(content)
 
-    def states(self, transaction: lmdb.Transaction) -> Iterator[tuple[ShardKey, ShardState]]:
-        """Walk all shards, in order."""
+    def states(self, transaction: lmdb.Transaction) -> Iterator[tuple[ShardKey, ShardState | None]]:
+        """Walk all shards, in order; the state is None where it is damaged."""
         for key, value in transaction.cursor(db=self._shards):
-            yield ShardKey(*_SHARD.unpack(key)), ShardState.unpack(value)
+            content = unstamped(bytes(key), value)
+            yield ShardKey(*_SHARD.unpack(key)), None if content is None else ShardState.unpack(content)
 
     def open(self, transaction: lmdb.Transaction, shard: ShardKey) -> None:
         """Make a shard; nothing happens when it is there already."""
-        transaction.put(shard.pack(), ShardState().pack(), db=self._shards, overwrite=False)
+        key = shard.pack()
+        transaction.put(key, stamped(key, ShardState().pack()), db=self._shards, overwrite=False)
 
     def may_hold_expired(
         self, transaction: lmdb.Transaction, shard: ShardKey, state: ShardState, *, horizon_ms: int
@@ -196,7 +202,7 @@ class ShardLog:
         """
         state = self.state(transaction, shard)
         if state.is_open:
-            transaction.put(shard.pack(), replace(state, is_open=False).pack(), db=self._shards)
+            self._put_state(transaction, shard, replace(state, is_open=False))
         return state.next_position
 
     def append(
@@ -225,7 +231,9 @@ class ShardLog:
         for records in joined([(batch.records, batch.byte_count) for batch in batches]):
             block_key = BLOCK_KEY.pack(shard.stream_number, shard.shard_index, written)
             block = _block(batches[0], records, arrival_ms=arrival_ms, key=block_key, nonces=nonces)
-            transaction.put(block_key, block, db=self._blocks, overwrite=False)
+            if not transaction.put(block_key, block, db=self._blocks, overwrite=False):
+                # What is acknowledged is never written over, whatever became of the shard's own record.
+                raise StoreFailed(f"shard {shard} has a block at position {written} already")
             written += len(records.data)
         state = replace(
             state,
@@ -234,7 +242,7 @@ class ShardLog:
             appended_record_count=state.appended_record_count + position - state.next_position,
             appended_byte_count=state.appended_byte_count + sum(batch.byte_count for batch in batches),
         )
-        transaction.put(shard.pack(), state.pack(), db=self._shards)
+        self._put_state(transaction, shard, state)
         return answers
 
     def read(
@@ -309,7 +317,7 @@ class ShardLog:
             trimmed_record_count=state.trimmed_record_count + record_count,
             trimmed_byte_count=state.trimmed_byte_count + byte_count,
         )
-        transaction.put(shard.pack(), trimmed.pack(), db=self._shards)
+        self._put_state(transaction, shard, trimmed)
         return Trimmed(record_count, byte_count, expired.has_more)
 
     def drop(self, transaction: lmdb.Transaction, shard: ShardKey, *, block_count_max: int) -> bool:
@@ -347,6 +355,10 @@ class ShardLog:
         if position >= start + header.record_count:
             raise _damaged(shard, position, "it is missing")
         return start, header
+
+    def _put_state(self, transaction: lmdb.Transaction, shard: ShardKey, state: ShardState) -> None:
+        key = shard.pack()
+        transaction.put(key, stamped(key, state.pack()), db=self._shards)
 
     def _walk(self, transaction: lmdb.Transaction, shard: ShardKey, state: ShardState) -> BlockWalk:
         return BlockWalk(

@@ -108,7 +108,7 @@ class Store:
             return self._log.state(transaction, shard)
 
     async def states(self) -> list[tuple[ShardKey, ShardState]]:
-        """Read the state of every shard, in order."""
+        """Read the state of every shard whose state is not damaged, in order."""
         return await self._on_reader(self._states)
 
     async def expired(self, horizon_ms_by_stream: Mapping[int, int]) -> list[ShardKey]:
@@ -217,14 +217,14 @@ class Store:
 
     def _states(self) -> list[tuple[ShardKey, ShardState]]:
         with self._environment.read() as transaction:
-            return list(self._log.states(transaction))
+            return [(shard, state) for shard, state in self._log.states(transaction) if state is not None]
 
     def _expired(self, horizon_ms_by_stream: Mapping[int, int]) -> list[ShardKey]:
         found = []
         with self._environment.read() as transaction:
             for shard, state in self._log.states(transaction):
                 horizon_ms = horizon_ms_by_stream.get(shard.stream_number)
-                if horizon_ms is None:
+                if horizon_ms is None or state is None:
                     continue
                 if self._log.may_hold_expired(transaction, shard, state, horizon_ms=horizon_ms):
                     found.append(shard)
