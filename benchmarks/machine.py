@@ -25,6 +25,7 @@ class Machine:
     kernel: str
     file_system: str
     sync_ms: float
+    load_before: float
     python: str
     date: str
     command: str
@@ -33,7 +34,7 @@ class Machine:
         return (
             f"{self.core_count} cores ({self.processor}), {self.memory_gib:.0f} GiB, Linux {self.kernel}, "
             f"{self.file_system} (append of 4 KiB and fdatasync: {self.sync_ms:.2f} ms), "
-            f"Python {self.python}, {self.date}"
+            f"busy cores before the run {self.load_before:.1f}, Python {self.python}, {self.date}"
         )
 
 
@@ -47,6 +48,7 @@ def machine_of(folder: Path) -> Machine:
         kernel=platform.release(),
         file_system=_file_system(folder),
         sync_ms=sync_ms(folder),
+        load_before=os.getloadavg()[0],
         python=platform.python_version(),
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=_command(),

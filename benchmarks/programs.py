@@ -71,20 +71,33 @@ class Program:
                         figures[name] += int(rest.split()[0]) * 1024
         return Memory(figures["Pss"], figures["Pss_Anon"] + figures["Pss_Shmem"])
 
+    def pause(self) -> None:
+        """Hold all its processes where they are."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let its processes go on."""
+        self._signal_all(signal.SIGCONT)
+
     def stop(self) -> None:
         """Ask it to end, and end it with all its processes if it does not."""
+        self.resume()
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:
             self.process.wait(_STOP_S_MAX)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            self._signal_all(signal.SIGKILL)
             self.process.wait(_STOP_S_MAX)
 
     def last_words(self) -> str:
         """Give the end of what it wrote."""
         return self.log.read_text(errors="replace")[-1000:]
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        # Its session, and so its group, is its own.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
 
 def started_program(

@@ -40,7 +40,8 @@ _BIND_PAUSE_S = 0.05
 _BACKLOG = 1024
 _PAUSE_S_MAX = 5.0
 _SHORT_LIFE_S = 2.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (*_ENDING_SIGNALS, signal.SIGCHLD)
 
 
 def serve(config: Config, *, metrics_folder: str, announce: Announce) -> int:
@@ -98,7 +99,8 @@ class _Supervisor:
                 announce()
                 awaited = -1
             heard = signal.sigtimedwait(_SIGNALS, self._wait_s(is_starting=awaited > 0))
-            if heard is not None and heard.si_signo != signal.SIGCHLD:
+            # By name: a wait whose time ran out while we were stopped (SIGSTOP) gives a signal that nobody sent.
+            if heard is not None and heard.si_signo in _ENDING_SIGNALS:
                 return self._stop(0)
             status = self._bury()
             if status == STORE_FAILED_STATUS:

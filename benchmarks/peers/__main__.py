@@ -44,7 +44,8 @@ _SHARED_WORKS: dict[str, Callable[[Bench], None]] = {
 }
 _LONE_WORKS: dict[str, Callable[[Bench], None]] = {"growth": measure_growth, "start": measure_starts}
 _WORKS = (*_SHARED_WORKS, *_LONE_WORKS)
-_QUICK_SECONDS = 0.4
+_QUICK_SECONDS = 0.25
+_RETENTION_SECONDS = 20.0
 _BATCH_SHAPES = (PutShape(500, 100), PutShape(500, 1024), PutShape(10, 100 * 1024))
 
 
@@ -114,6 +115,8 @@ def main(
         catch_up_call_count=6,
         poll_count=500,
         fill_seconds_max=10.0,
+        # Retention looks around every few seconds, so its load lasts longer than the others.
+        retention_seconds=max(_RETENTION_SECONDS, seconds),
         rest_seconds=0.3,
         is_long=is_long,
     )
@@ -163,6 +166,8 @@ def _run_shared(bench: Bench, works: Sequence[str]) -> list[str]:
         for system in bench.systems:
             stack.callback(system.stop)
             system.start(bench.folder / bench.name("system"))
+            assert system.program is not None, "a system that was started runs"
+            system.program.pause()
         return [problem for work in works for problem in _attempt(bench, work, _SHARED_WORKS[work])]
 
 
@@ -171,7 +176,9 @@ def _attempt(bench: Bench, name: str, work: Callable[[Bench], None]) -> list[str
     try:
         work(bench)
     except (AssertionError, GeneratorFault, OSError, RuntimeError) as failure:
-        problem = f"{name} stopped: {type(failure).__name__}: {failure}"
+        ended = [system.program for system in bench.systems if system.program and not system.program.is_running]
+        words = "".join(f"; a system ended by itself: {program.last_words()}" for program in ended)
+        problem = f"{name} stopped: {type(failure).__name__}: {failure}{words}"
         bench.say(problem)
         return [problem]
     return []
@@ -191,9 +198,10 @@ def _quick(options: Options) -> Options:
         growth_shard_counts=(1, 100),
         growth_gigabytes=(0.05,),
         worker_counts=(1, 2),
-        catch_up_call_count=2,
-        poll_count=50,
-        fill_seconds_max=1.0,
+        catch_up_call_count=1,
+        poll_count=25,
+        fill_seconds_max=0.2,
+        retention_seconds=_QUICK_SECONDS,
         rest_seconds=0.05,
     )
 

@@ -36,6 +36,7 @@ class Options:
     catch_up_call_count: int
     poll_count: int
     fill_seconds_max: float
+    retention_seconds: float
     rest_seconds: float
     is_long: bool = False
 
@@ -71,6 +72,17 @@ class Bench:
     def name(self, what: str) -> str:
         """Make a name that no stream or folder of this run has yet."""
         return f"{what}-{next(self._numbers)}"
+
+    def turns(self) -> Iterator[System]:
+        """Give each system its turn. All others are held meanwhile, so that nobody pays for what a peer does idly."""
+        for system in self.systems:
+            if system.program is not None:
+                system.program.resume()
+            try:
+                yield system
+            finally:
+                if system.program is not None:
+                    system.program.pause()
 
     def rest(self) -> None:
         """Let the disk finish what the system before left to it, so that nobody pays for another."""

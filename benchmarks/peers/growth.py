@@ -27,8 +27,6 @@ _SINGLE = PutShape(1, 1024)
 _BATCH = PutShape(500, 1024)
 _WORKER_COUNT = 2
 _AGED_COUNT = 100_000
-# Retention looks around every few seconds, so that load lasts longer than the others.
-_RETENTION_ROUNDS = 5
 _FILL_SECONDS_MAX = 2.0
 _EXPIRED = re.compile(r"^streamd_expired_records_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 
@@ -80,7 +78,7 @@ def _grow_store(bench: Bench) -> None:
 
 def _expire_under_load(bench: Bench) -> None:
     """Load a fresh store, and one whose records of a day ago expire meanwhile; tell how many retention removed."""
-    duration_s = _RETENTION_ROUNDS * bench.options.seconds
+    duration_s = bench.options.retention_seconds
     _load_aged(bench, label="nothing expires", aged_count=0, duration_s=duration_s)
     _load_aged(bench, label="a day of retention expiring", aged_count=_AGED_COUNT, duration_s=duration_s)
 

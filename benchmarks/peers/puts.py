@@ -22,7 +22,7 @@ def measure_single_puts(bench: Bench) -> None:
             shape = PutShape(1, byte_count)
             settings = LoadSettings(connection_count=connection_count, duration_s=options.seconds)
             for _ in range(options.round_count):
-                for system in bench.systems:
+                for system in bench.turns():
                     measure_put(bench, system, shape, settings, work="PutRecord")
 
 
@@ -30,13 +30,14 @@ def measure_batches(bench: Bench) -> None:
     """Measure PutRecords, and pipelines of as many records or fewer where there are no batches."""
     options = bench.options
     for shape in options.batch_shapes:
+        pipelines = sorted({min(pipeline, shape.record_count) for pipeline in options.pipelines})
         for _ in range(options.round_count):
-            for system in bench.systems:
-                for pipeline in (0,) if system.speaks_kinesis else options.pipelines:
+            for system in bench.turns():
+                for pipeline in pipelines[:1] if system.speaks_kinesis else pipelines:
                     settings = LoadSettings(
                         connection_count=options.batch_connection_count,
                         duration_s=options.seconds,
-                        pipeline=min(pipeline, shape.record_count),
+                        pipeline=pipeline,
                     )
                     measure_put(bench, system, shape, settings, work="PutRecords")
 
@@ -115,7 +116,7 @@ def measure_mixed(bench: Bench) -> None:
     shape = PutShape(1, _MIXED_BYTE_COUNT)
     settings = LoadSettings(connection_count=max(options.connection_counts), duration_s=options.seconds)
     for _ in range(options.round_count):
-        for system in bench.systems:
+        for system in bench.turns():
             stream = bench.name("mixed")
             system.create(stream, shard_count=1)
             bench.fill(system, stream, record_count=_MIXED_PREFILL_COUNT, record_byte_count=_MIXED_BYTE_COUNT)

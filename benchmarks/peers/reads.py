@@ -29,17 +29,17 @@ def measure_catch_up(bench: Bench) -> None:
     options = bench.options
     settings = LoadSettings(connection_count=options.read_connection_count, duration_s=options.seconds)
     wanted_count = _CALL_RECORD_COUNT * options.catch_up_call_count
-    with contextlib.ExitStack() as stack:
-        streams: dict[str, str] = {}
-        for system in bench.systems:
-            stream = streams[system.name] = bench.name("catch-up")
-            system.create(stream, shard_count=1)
-            stack.callback(system.drop, stream)
-            bench.fill(system, stream, record_count=wanted_count, record_byte_count=_RECORD_BYTE_COUNT)
-        for codec in ("json", "cbor"):
-            for _ in range(options.round_count):
-                for system in bench.systems:
-                    _catch_up(bench, system, streams[system.name], settings, codec)
+    streams: dict[str, str] = {}
+    for system in bench.turns():
+        stream = streams[system.name] = bench.name("catch-up")
+        system.create(stream, shard_count=1)
+        bench.fill(system, stream, record_count=wanted_count, record_byte_count=_RECORD_BYTE_COUNT)
+    for codec in ("json", "cbor"):
+        for _ in range(options.round_count):
+            for system in bench.turns():
+                _catch_up(bench, system, streams[system.name], settings, codec)
+    for system in bench.turns():
+        system.drop(streams[system.name])
 
 
 def _catch_up(bench: Bench, system: System, stream: str, settings: LoadSettings, codec: str) -> None:
@@ -80,7 +80,7 @@ def _catch_up(bench: Bench, system: System, stream: str, settings: LoadSettings,
 def measure_latency(bench: Bench) -> None:
     """Measure from the start of a put to the poll that sees it: a put every 5 ms, a poll 1 ms after an empty one."""
     for _ in range(bench.options.round_count):
-        for system in bench.systems:
+        for system in bench.turns():
             stream = bench.name("latency")
             system.create(stream, shard_count=1)
             poller = system.poller(stream)

@@ -10,34 +10,37 @@ from benchmarks.results import Measurement
 __all__ = ["measure_starts", "note_memory", "note_start"]
 
 _MEBIBYTE = 1 << 20
-_LOAD_BYTE_COUNT = 1024
+_SHAPE = PutShape(1, 1024)
 _LONG_LOAD_S = 3600.0
+# Small ones: an hour at full speed must still fit on the disk.
+_LONG_SHAPE = PutShape(1, 100)
 
 
 def measure_starts(bench: Bench) -> None:
     """Start each system on an empty folder, look at its memory, load it, look again.
 
-    The systems that run for the other works are left alone: these are stopped first, by whoever calls this.
+    With ``is_long``, streamd is loaded for an hour, once. Nothing else may be running meanwhile.
     """
-    for _ in range(bench.options.round_count):
-        for system in bench.systems:
+    for number in range(bench.options.round_count):
+        for system in bench.turns():
             folder = bench.folder / bench.name("start")
             try:
                 note_start(bench, system, system.start(folder), case="to first answer, nothing stored")
                 note_memory(bench, system, case="idle")
-                _load(bench, system)
+                is_long = bench.options.is_long and system.is_ours and number == 0
+                _load(bench, system, _LONG_SHAPE if is_long else _SHAPE, _LONG_LOAD_S if is_long else None)
             finally:
                 system.stop()
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _load(bench: Bench, system: System) -> None:
-    duration_s = _LONG_LOAD_S if bench.options.is_long else bench.options.seconds
+def _load(bench: Bench, system: System, shape: PutShape, long_s: float | None) -> None:
+    duration_s = long_s or bench.options.seconds
     stream = bench.name("load")
     system.create(stream, shard_count=bench.options.shard_count)
     settings = LoadSettings(connection_count=max(bench.options.connection_counts), duration_s=duration_s)
-    bench.drive(system, system.put_load(stream, PutShape(1, _LOAD_BYTE_COUNT), settings))
-    note_memory(bench, system, case=f"after {duration_s:.0f} s of single puts")
+    bench.drive(system, system.put_load(stream, shape, settings))
+    note_memory(bench, system, case=f"after {duration_s:g} s of single puts of {shape}")
 
 
 def note_start(bench: Bench, system: System, took_s: float, *, case: str) -> None:
