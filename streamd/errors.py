@@ -8,7 +8,6 @@ __all__ = [
     "BlockDamaged",
     "CatalogConflict",
     "CatalogDamaged",
-    "ChangeRefused",
     "ConfigInvalid",
     "ConsumerNotFound",
     "DirectoryInUse",
@@ -154,10 +153,6 @@ class ConsumerNotFound(StreamdError):
         super().__init__(stream_name, consumer_name)
         self.stream_name = stream_name
         self.consumer_name = consumer_name
-
-
-class ChangeRefused(StreamdError):
-    """A rule of the shard tree forbids the change; the sentence says which."""
 
 
 class TokenInvalid(StreamdError):

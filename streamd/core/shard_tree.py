@@ -96,10 +96,6 @@ class Shard:
             return None
         return str(self.sequence_number(self.closing.position, arrival_s=self.closing.closed_ms // 1000))
 
-    def was_open_at(self, time_ms: int) -> bool:
-        """Tell whether the shard took records at this time."""
-        return self.created_ms <= time_ms and (self.closing is None or self.closing.closed_ms > time_ms)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReshardStep:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from streamd.core.stream import Consumer, Status, Stream
 from streamd.engine.engine import Engine
-from streamd.errors import StreamNotFound
+from streamd.errors import StreamNotActive, StreamNotFound
 from streamd.kinesis.exchange import Call
 from streamd.kinesis.faults import Fault
 
@@ -105,20 +105,17 @@ async def load_stream(engine: Engine, call: Call) -> Stream:
 
 
 async def load_active_stream(engine: Engine, call: Call) -> Stream:
-    """Load the stream that a call means. Raises also AWS's fault when it is not ACTIVE."""
+    """Load the stream that a call means. Raises also StreamNotActive."""
     stream = await load_stream(engine, call)
     require_active(engine, stream)
     return stream
 
 
 def require_active(engine: Engine, stream: Stream) -> None:
-    """Refuse a stream that is not ACTIVE."""
+    """Refuse a stream that is not ACTIVE. Raises StreamNotActive."""
     status = stream.status(engine.clock.now_ms())
     if status is not Status.ACTIVE:
-        raise Fault(
-            "ResourceInUseException",
-            f"Stream {stream.name} under account {engine.account_id} not ACTIVE, instead in state {status}",
-        )
+        raise StreamNotActive(stream.name, status)
 
 
 def require_readable(stream: Stream, *, now_ms: int) -> None:
