@@ -5,6 +5,7 @@ import importlib.util
 import shutil
 import sys
 import threading
+from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ _STATE_LOOK_PAUSE_S = 0.01
 _EMPTY_READ_COUNT_MAX = 20
 
 
-class KinesisSystem:
+class KinesisSystem(ABC):
     """What all servers of the Kinesis API have in common; each says how it is started."""
 
     speaks_kinesis = True
@@ -54,17 +55,17 @@ class KinesisSystem:
         """Where it listens."""
         return self._port
 
+    @abstractmethod
     def absence(self) -> str | None:
         """Give the command that installs what is missing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def version(self) -> str:
         """Tell the version."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self, folder: Path) -> "Command":
         """Give the command that starts it."""
-        raise NotImplementedError
 
     def start(self, folder: Path) -> float:
         """Start it; the seconds until it first answered a call."""

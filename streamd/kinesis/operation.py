@@ -165,7 +165,7 @@ def _wait_ms(headers: Mapping[str, str]) -> int:
 def _plain_body(request: SignedRequest) -> bytes:
     """Undo the content encoding, which the signature covers and so cannot be undone before."""
     encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding in ("", "identity", "aws-chunked"):
+    if encoding in ("", "identity"):
         return request.body
     if encoding not in ("gzip", "x-gzip"):
         raise SerializationFailed

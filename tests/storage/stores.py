@@ -13,21 +13,11 @@ from streamd.metrics import Metrics
 from streamd.storage.directory import DataDirectory
 from streamd.storage.shard_log import ShardBatch, ShardKey
 from streamd.storage.store import Store
+from tests.clocks import ManualClock
 
 __all__ = ["SIZE_MAX", "Bench", "ManualClock", "batch", "data_key", "open_bench"]
 
 SIZE_MAX = 1 << 30
-
-
-class ManualClock:
-    """Tells the time that was set."""
-
-    def __init__(self, time_ms: int = 1_700_000_000_000) -> None:
-        self.time_ms = time_ms
-
-    def now_ms(self) -> int:
-        """Give the time that was set."""
-        return self.time_ms
 
 
 class Bench:
