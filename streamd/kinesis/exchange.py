@@ -1,6 +1,6 @@
 """What passes between the dialect and its neighbours: a call coming in, a reply going out, as plain values."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -30,11 +30,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, ready to be sent."""
+    """An answer, ready to be sent: a body, or frames that are sent one by one as they come.
+
+    Whoever sends the frames closes the generator, also when the client goes away before its end.
+    """
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = b""
+    frames: AsyncGenerator[bytes, None] | None = None
 
 
 Handler: TypeAlias = Callable[[Engine, Call], Awaitable[Answer]]
