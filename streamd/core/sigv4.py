@@ -28,8 +28,9 @@ from streamd.core.sigv4_canonical import (
     time_ms_of,
     timestamp_of,
 )
-from streamd.core.sigv4_claims import AccessKeyId, Claims, Scope, claimed_scope, read_claims, read_scope
+from streamd.core.sigv4_claims import AccessKeyId, Caller, Claims, Scope, claimed_scope, read_claims, read_scope
 from streamd.core.sigv4_claims import is_region_name as _is_region_name
+from streamd.core.sigv4_known import KnownClaims
 from streamd.errors_auth import (
     AccessKeyUnknown,
     AlgorithmUnsupported,
@@ -91,16 +92,6 @@ _HEADERS_NEVER_SIGNED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who sent a request: the key, its name if it has one, and the region and service they meant."""
-
-    access_key_id: AccessKeyId
-    region: str
-    service: str
-    name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Credentials:
     """What a client signs with."""
 
@@ -116,9 +107,10 @@ class SigningKeyCache:
     kept, so nobody without a secret can push others out.
     """
 
-    __slots__ = ("_count_max", "_key_by_scope")
+    __slots__ = ("_count_max", "_key_by_scope", "known")
 
     def __init__(self, count_max: int = SIGNING_KEY_COUNT_MAX) -> None:
+        self.known = KnownClaims()
         self._count_max = count_max
         self._key_by_scope: OrderedDict[tuple[str, str, str, str], tuple[str, bytes]] = OrderedDict()
 
@@ -157,6 +149,9 @@ def verify(
     Raises MissingAuthenticationToken, IncompleteSignature, InvalidSignature or UnrecognizedClient, each as
     the class below it that says why.
     """
+    found = signing_keys.known.find(request, secret_of=secret_of, now_ms=now_ms, skew_ms_max=skew_ms_max)
+    if found is not None and found.service in services:
+        return found
     claims = read_claims(request.headers, request.query)
     signed_ms = time_ms_of(claims.date_text)
     if signed_ms is None:
@@ -176,6 +171,15 @@ def verify(
     _check_signature(request, claims, signed_header_names, scope=scope, timestamp=timestamp, key=key)
     if kept_key is None:
         signing_keys.keep(scope, secret, key)
+    signing_keys.known.keep(
+        request,
+        signed_ms=signed_ms,
+        signed_header_names=signed_header_names,
+        scope=scope,
+        timestamp=timestamp,
+        secret=secret,
+        key=key,
+    )
     if claims.security_token:
         raise SecurityTokenUnexpected
     return Caller(scope.access_key_id, scope.region, scope.service)

@@ -8,9 +8,9 @@ own), plus the two computations on it: the key for one day, region and service, 
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 __all__ = [
@@ -38,20 +38,23 @@ _TIMESTAMP_LENGTH = 16
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
+class SignedRequest(NamedTuple):
     """A request as it was on the wire: nothing decoded, nothing decompressed.
 
     ``query`` comes without its question mark; the names in ``headers`` are in lower case, and the values of a
-    header that was sent more than once are joined with commas.
+    header that was sent more than once are joined with commas. One is made for every request, and a named tuple is
+    made in a third of the time that a frozen dataclass takes.
     """
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str]
-    # Records are somebody's data: they stay out of logs.
-    body: bytes = field(repr=False)
+    body: bytes
+
+    def __repr__(self) -> str:
+        # Records are somebody's data, and headers hold signatures: both stay out of logs.
+        return f"SignedRequest({self.method!r}, {self.path!r}, {len(self.body)} bytes)"
 
 
 def canonical_request(

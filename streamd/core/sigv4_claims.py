@@ -19,7 +19,7 @@ from streamd.errors_auth import (
     SignatureDoubled,
 )
 
-__all__ = ["AccessKeyId", "Claims", "Scope", "claimed_scope", "is_region_name", "read_claims", "read_scope"]
+__all__ = ["AccessKeyId", "Caller", "Claims", "Scope", "claimed_scope", "is_region_name", "read_claims", "read_scope"]
 
 AccessKeyId = NewType("AccessKeyId", str)
 
@@ -59,6 +59,16 @@ class Scope:
     def text(self) -> str:
         """Write the scope as the string to sign holds it: without the key's id."""
         return f"{self.date}/{self.region}/{self.service}/{self.terminator}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: the key, its name if it has one, and the region and service they meant."""
+
+    access_key_id: AccessKeyId
+    region: str
+    service: str
+    name: str | None = None
 
 
 def read_claims(headers: Mapping[str, str], query: str) -> Claims:

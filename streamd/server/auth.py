@@ -122,18 +122,26 @@ class Authenticator:
         """
         if self._keys is None:
             return self._caller_as_claimed(request, services)
-        caller = verify(
+        caller = self._verify(self._keys, request, services)
+        name = self._keys.name_of(caller.access_key_id)
+        if name is None:
+            return caller
+        return Caller(caller.access_key_id, caller.region, caller.service, name)
+
+    def admit(self, request: SignedRequest, *, services: Collection[str] = KINESIS) -> None:
+        """Let a request in for which it does not matter who sent it. Raises what ``authenticate`` raises."""
+        if self._keys is not None:
+            self._verify(self._keys, request, services)
+
+    def _verify(self, keys: AccessKeys, request: SignedRequest, services: Collection[str]) -> Caller:
+        return verify(
             request,
-            secret_of=self._keys.secret_of,
+            secret_of=keys.secret_of,
             signing_keys=self._signing_keys,
             now_ms=self._clock_ms(),
             services=services,
             skew_ms_max=self._skew_ms_max,
         )
-        name = self._keys.name_of(caller.access_key_id)
-        if name is None:
-            return caller
-        return Caller(caller.access_key_id, caller.region, caller.service, name)
 
     def _caller_as_claimed(self, request: SignedRequest, services: Collection[str]) -> Caller:
         scope = claimed_scope(request.headers, request.query)
