@@ -131,9 +131,13 @@ class Committer:
             self._queue_changed.notify()
 
     def _run(self) -> None:
-        while works := self._take():
+        while self._has_work():
+            works: list[_Work] = []
             try:
-                answers = self._commit(works)
+                # Another process may hold the writer's lock for a whole sync: what arrives meanwhile joins this commit.
+                transaction = self._environment.write()
+                works = self._take()
+                answers = self._commit(transaction, works)
             except StoreFull as full:
                 answers = [full] * len(works)
             except BaseException as error:
@@ -145,16 +149,20 @@ class Committer:
             self._loop.call_soon_threadsafe(self._answer, works, answers)
             self._wakeups.committed()
 
-    def _take(self) -> list[_Work]:
-        """Wait for work and take what one commit may hold: changes, or appends up to the bound; empty at the end."""
+    def _has_work(self) -> bool:
+        """Wait for work; False at the end."""
         with self._queue_changed:
             while not self._queue and not self._is_stopping:
                 self._queue_changed.wait()
+            return bool(self._queue)
+
+    def _take(self) -> list[_Work]:
+        """Take what one commit may hold: changes, or appends up to the bound."""
+        with self._queue_changed:
             return _group(self._queue)
 
-    def _commit(self, works: Sequence[_Work]) -> list[object]:
-        """Do the work in one transaction and sync it. Raises StoreFull, with nothing done, and LMDB's errors."""
-        transaction = self._environment.write()
+    def _commit(self, transaction: lmdb.Transaction, works: Sequence[_Work]) -> list[object]:
+        """Do the work in a transaction and sync it. Raises StoreFull, with nothing done, and LMDB's errors."""
         try:
             answers, byte_count = self._do(transaction, works)
             started = time.perf_counter()

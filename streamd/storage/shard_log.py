@@ -7,7 +7,8 @@ inside a shard, whatever the clock does, so a time is found by halving.
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import lmdb
 
@@ -44,8 +45,7 @@ _STATE = struct.Struct("<BBQQQQQQQ")
 _STATE_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ShardKey:
+class ShardKey(NamedTuple):
     """The store's name for a shard."""
 
     stream_number: int
@@ -56,8 +56,7 @@ class ShardKey:
         return _SHARD.pack(self.stream_number, self.shard_index)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardState:
+class ShardState(NamedTuple):
     """What the store knows of a shard: counts since its beginning, and where its live part starts and ends."""
 
     is_open: bool = True
@@ -86,17 +85,8 @@ class ShardState:
     @classmethod
     def unpack(cls, value: bytes | memoryview) -> "ShardState":
         """Read what ``pack`` wrote."""
-        _, is_open, following, first, arrival_ms, records, byte_count, gone, gone_byte_count = _STATE.unpack(value)
-        return cls(
-            is_open=bool(is_open),
-            next_position=following,
-            first_position=first,
-            last_arrival_ms=arrival_ms,
-            appended_record_count=records,
-            appended_byte_count=byte_count,
-            trimmed_record_count=gone,
-            trimmed_byte_count=gone_byte_count,
-        )
+        _, is_open, *counts = _STATE.unpack(value)
+        return cls(bool(is_open), *counts)
 
     @property
     def live_record_count(self) -> int:
@@ -109,8 +99,7 @@ class ShardState:
         return self.appended_byte_count - self.trimmed_byte_count
 
 
-@dataclass(frozen=True, slots=True)
-class ShardBatch:
+class ShardBatch(NamedTuple):
     """Records for one shard, to be sealed when there is a data key; ``byte_count`` is what Kinesis counts."""
 
     shard: ShardKey
@@ -119,8 +108,7 @@ class ShardBatch:
     data_key: DataKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """Where a batch went: its first position (the others follow on), and when."""
 
     first_position: int
@@ -202,7 +190,7 @@ class ShardLog:
         """
         state = self.state(transaction, shard)
         if state.is_open:
-            self._put_state(transaction, shard, replace(state, is_open=False))
+            self._put_state(transaction, shard, state._replace(is_open=False))
         return state.next_position
 
     def append(
@@ -235,8 +223,7 @@ class ShardLog:
                 # What is acknowledged is never written over, whatever became of the shard's own record.
                 raise StoreFailed(f"shard {shard} has a block at position {written} already")
             written += len(records.data)
-        state = replace(
-            state,
+        state = state._replace(
             next_position=position,
             last_arrival_ms=arrival_ms,
             appended_record_count=state.appended_record_count + position - state.next_position,
@@ -311,8 +298,7 @@ class ShardLog:
             transaction.delete(BLOCK_KEY.pack(shard.stream_number, shard.shard_index, start), db=self._blocks)
         record_count = expired.first_position - state.first_position
         byte_count = min(expired.byte_count, state.live_byte_count)
-        trimmed = replace(
-            state,
+        trimmed = state._replace(
             first_position=expired.first_position,
             trimmed_record_count=state.trimmed_record_count + record_count,
             trimmed_byte_count=state.trimmed_byte_count + byte_count,
