@@ -6,7 +6,12 @@ the same way, so routing compares the 16 bytes and never builds the integer.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import md5
+
+try:
+    # CPython's own MD5: on keys of a few bytes OpenSSL's takes twice the time, most of it to look itself up.
+    from _md5 import md5  # type: ignore[import-not-found]  # typeshed does not list it
+except ImportError:
+    from hashlib import md5
 
 __all__ = ["HASH_KEY_MAX", "HashKeyRange", "digest_of_hash_key", "digests", "even_ranges"]
 
