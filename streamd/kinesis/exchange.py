@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from streamd.engine.engine import Engine
 from streamd.kinesis.codecs import Codec
@@ -28,17 +28,23 @@ class Call:
         return self.members.get(member)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer, ready to be sent: a body, or frames that are sent one by one as they come.
 
+    ``fields`` are the header lines as HTTP/1.1 has them, each with its end, since most answers go out just so.
     Whoever sends the frames closes the generator, also when the client goes away before its end.
     """
 
     status: int
-    headers: Mapping[str, str]
+    fields: bytes
     body: bytes = b""
     frames: AsyncGenerator[bytes, None] | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header lines by name."""
+        lines = self.fields.decode().split("\r\n")
+        return dict(line.split(": ", 1) for line in lines if line)
 
 
 Handler: TypeAlias = Callable[[Engine, Call], Awaitable[Answer]]

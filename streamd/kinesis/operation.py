@@ -8,19 +8,20 @@ the next request is served.
 import logging
 import time
 import zlib
-from base64 import b64encode
-from collections.abc import Mapping
-from random import getrandbits, randbytes
+from collections.abc import Mapping, Sequence
+from random import getrandbits
 from typing import Protocol
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX, WAIT_MS_MAX
 from streamd.core.sigv4 import Caller, SignedRequest
 from streamd.engine.engine import Engine
 from streamd.errors import StreamdError
+from streamd.errors_auth import AuthenticationError
 from streamd.kinesis.codecs import CBOR, JSON, PLAIN_JSON, Codec, codec_of
 from streamd.kinesis.exchange import Answer, Call, Handler, Reply
 from streamd.kinesis.faults import Fault, InternalFailure, SerializationFailed, UnknownOperation
 from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
+from streamd.kinesis.plain_puts import PlainPut, put_plainly, read_plain_put
 from streamd.kinesis.rates import RATE_BY_OPERATION, RateScope
 from streamd.kinesis.refusals import fault_of
 from streamd.kinesis.validation import check, check_entries
@@ -29,6 +30,7 @@ __all__ = ["Authenticates", "KinesisDialect"]
 
 _LOG = logging.getLogger(__name__)
 _SERVICE = "Kinesis_20131202."
+_PUT_RECORD = "PutRecord"
 _XML_NO_SERVICE = (
     b"<AccessDeniedException>\n"
     b"  <Message>Unable to determine service/operation name to be authorized</Message>\n"
@@ -43,6 +45,10 @@ class Authenticates(Protocol):
 
     def authenticate(self, request: SignedRequest) -> Caller:
         """Tell who sent a request. Raises AuthenticationError."""
+        ...
+
+    def admit(self, request: SignedRequest) -> None:
+        """Let a request in for which it does not matter who sent it. Raises AuthenticationError."""
         ...
 
 
@@ -75,6 +81,36 @@ class KinesisDialect:
         name = operation if is_known else "Unknown"
         self._engine.metrics.answered(name, error=error, duration_s=time.perf_counter() - started)
         return reply
+
+    def read_plain_put(self, request: SignedRequest) -> PlainPut | None:
+        """Read a request as a plain put; None for one that `answer` has to look at."""
+        if self._engine.quotas.is_on:
+            return None
+        put = read_plain_put(request)
+        if put is None:
+            return None
+        try:
+            self._authenticator.admit(request)
+        except AuthenticationError:
+            return None
+        return put
+
+    async def answer_plain_puts(self, puts: Sequence[PlainPut]) -> list[Reply]:
+        """Store plain puts of one stream together and answer each, in order. Never raises."""
+        started = time.perf_counter()
+        try:
+            answers = await put_plainly(self._engine, puts)
+        except Exception as cause:
+            fault = self._fault(_PUT_RECORD, cause)
+            error, status, bodies = fault.code, fault.status, [put.codec.encode_fault(fault) for put in puts]
+        else:
+            error, status = "", 200
+            bodies = [_body(answer, put.codec) for answer, put in zip(answers, puts, strict=True)]
+        duration_s = time.perf_counter() - started
+        self._engine.metrics.answered(_PUT_RECORD, error=error, duration_s=duration_s, count=len(puts))
+        return [
+            _reply(status, body, content_type=put.codec.content_type) for put, body in zip(puts, bodies, strict=True)
+        ]
 
     def _fault(self, operation: str, cause: Exception) -> Fault:
         """Give AWS's fault for whatever went wrong; a bug of ours goes to the log with its traceback."""
@@ -200,11 +236,11 @@ def _plain_json_reply(request: SignedRequest) -> Reply:
 
 def _reply(status: int, body: bytes, *, content_type: str | None) -> Reply:
     # Two identities by which AWS's support would find a request; nothing depends on their being hard to guess.
-    identity = f"{getrandbits(128):032x}"
-    headers = {
-        "x-amzn-RequestId": f"{identity[:8]}-{identity[8:12]}-{identity[12:16]}-{identity[16:20]}-{identity[20:]}",
-        "x-amz-id-2": b64encode(randbytes(54)).decode(),  # noqa: S311 - see above
-    }
+    identity = f"{getrandbits(416):0104x}"
+    fields = (
+        f"x-amzn-RequestId: {identity[:8]}-{identity[8:12]}-{identity[12:16]}-{identity[16:20]}-{identity[20:32]}\r\n"
+        f"x-amz-id-2: {identity[32:]}\r\n"
+    )
     if content_type is not None:
-        headers["Content-Type"] = content_type
-    return Reply(status, headers, body)
+        fields += f"Content-Type: {content_type}\r\n"
+    return Reply(status, fields.encode(), body)

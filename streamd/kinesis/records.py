@@ -20,7 +20,15 @@ from streamd.kinesis.faults import Fault, ValidationFailed
 from streamd.kinesis.naming import invalid_argument, load_stream, require_readable
 from streamd.kinesis.validation import EntryColumns
 
-__all__ = ["dry_run_passed", "put_record", "put_records", "throttle_sentence"]
+__all__ = [
+    "count_put",
+    "dry_run_passed",
+    "encryption_members",
+    "put_record",
+    "put_records",
+    "require_writable",
+    "throttle_sentence",
+]
 
 _LOG = logging.getLogger(__name__)
 _THROTTLED = "ProvisionedThroughputExceededException"
@@ -40,9 +48,9 @@ async def put_record(engine: Engine, call: Call) -> Answer:
     (shard_id,), (sequence_number,) = outcomes.shard_ids, outcomes.sequence_numbers
     if sequence_number is None:
         raise Fault(_THROTTLED, throttle_sentence(engine, stream, shard_id))
-    _count(engine, stream, columns, outcomes)
+    count_put(engine, stream, columns, outcomes)
     answer = {"ShardId": shard_id, "SequenceNumber": sequence_number}
-    return answer | _encryption(stream)
+    return answer | encryption_members(stream)
 
 
 async def put_records(engine: Engine, call: Call) -> Answer:
@@ -54,7 +62,7 @@ async def put_records(engine: Engine, call: Call) -> Answer:
         raise invalid_argument("Records size exceeds 10 MB limit")
     _end_dry_run(call)
     outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys)
-    _count(engine, stream, columns, outcomes)
+    count_put(engine, stream, columns, outcomes)
     rows = [
         {"SequenceNumber": number, "ShardId": shard_id}
         if number is not None
@@ -65,15 +73,20 @@ async def put_records(engine: Engine, call: Call) -> Answer:
     if failed_count:
         _LOG.warning("PutRecords to %s refused %d of %d records", stream.name, failed_count, len(rows))
         engine.metrics.put_failed(stream.name, record_count=failed_count)
-    return {"FailedRecordCount": failed_count, "Records": rows} | _encryption(stream)
+    return {"FailedRecordCount": failed_count, "Records": rows} | encryption_members(stream)
+
+
+def require_writable(stream: Stream, *, now_ms: int) -> None:
+    """Refuse a stream that takes no puts: it answers as if it were not there. Raises StreamNotFound."""
+    require_readable(stream, now_ms=now_ms)
+    if stream.deleting_ms is not None:
+        raise StreamNotFound(stream.name)
 
 
 async def _load_writable(engine: Engine, call: Call) -> Stream:
     """Load the stream; one that is being created or deleted answers as if it were not there."""
     stream = await load_stream(engine, call)
-    require_readable(stream, now_ms=engine.clock.now_ms())
-    if stream.deleting_ms is not None:
-        raise StreamNotFound(stream.name)
+    require_writable(stream, now_ms=engine.clock.now_ms())
     return stream
 
 
@@ -149,11 +162,13 @@ def throttle_sentence(engine: Engine, stream: Stream, shard_id: str) -> str:
     return f"Rate exceeded for shard {shard_id} in stream {stream.name} under account {engine.account_id}."
 
 
-def _encryption(stream: Stream) -> dict[str, str]:
+def encryption_members(stream: Stream) -> dict[str, str]:
+    """Give the member by which an answer says that its records are encrypted, if they are."""
     return {"EncryptionType": "KMS"} if stream.encryption.key_id is not None else {}
 
 
-def _count(engine: Engine, stream: Stream, columns: RecordColumns, outcomes: Outcomes) -> None:
+def count_put(engine: Engine, stream: Stream, columns: RecordColumns, outcomes: Outcomes) -> None:
+    """Count what was stored of a put, for the stream and, where that is enabled, for its shards."""
     record_count = len(columns.data)
     if not stream.metrics and None not in outcomes.sequence_numbers:
         engine.metrics.put(stream.name, record_count=record_count, byte_count=columns.byte_count)

@@ -27,7 +27,7 @@ from streamd.kinesis.shapes_members import DATA, ENTRIES, HASH_KEY, NAME, PARTIT
 from streamd.kinesis.validation_types import WHOLE_ENDS, read_structure
 from streamd.kinesis.validation_violations import violations
 
-__all__ = ["VIOLATION_COUNT_MAX", "EntryColumns", "check", "check_entries"]
+__all__ = ["VIOLATION_COUNT_MAX", "EntryColumns", "check", "check_entries", "check_plain_record"]
 
 # AWS reports no more than this, and counts no more either.
 VIOLATION_COUNT_MAX = 10
@@ -39,7 +39,7 @@ _KEY_LENGTH_MIN = PARTITION_KEY.minimum or 0
 _KEY_LENGTH_MAX = PARTITION_KEY.maximum or 0
 _HASH_KEY_MATCHER = re.compile(HASH_KEY.pattern or "", re.ASCII)
 
-_PLAIN_MEMBER_COUNT = len(("StreamName", "PartitionKey", "Data"))
+_PLAIN_MEMBERS = ("StreamName", "PartitionKey", "Data")
 _NAME_MATCHER = re.compile(NAME.pattern or "", re.ASCII)
 _NAME_LENGTH_MAX = NAME.maximum or 0
 
@@ -101,20 +101,35 @@ def _explained(shape: StructureShape, document: Mapping[Any, Any]) -> dict[str, 
     return members
 
 
-def _well_formed_record(document: Mapping[object, object]) -> dict[str, Any] | None:
-    """Return the members of a PutRecord request that names a stream, a key and data, or None to look closer."""
+def check_plain_record(document: object) -> tuple[str, str, bytes] | None:
+    """Return the stream, key and data of a PutRecord request that holds just these, or None to look closer."""
+    if not isinstance(document, dict) or len(document) != len(_PLAIN_MEMBERS):
+        return None
     name, key, data = document.get("StreamName"), document.get("PartitionKey"), document.get("Data")
     if (
-        len(document) != _PLAIN_MEMBER_COUNT
-        or not isinstance(name, str)
+        not isinstance(name, str)
         or not isinstance(key, str)
         or not _KEY_LENGTH_MIN <= len(key) <= _KEY_LENGTH_MAX
         or len(name) > _NAME_LENGTH_MAX
         or not _NAME_MATCHER.fullmatch(name)
     ):
         return None
-    blobs = _blobs([data])
-    return None if blobs is None else {"StreamName": name, "PartitionKey": key, "Data": blobs[0]}
+    if isinstance(data, str):
+        try:
+            blob = b64decode(data, None, True)
+        except ValueError:
+            return None
+        # Only padding leaves bits over.
+        return None if data[-1:] == "=" and not WHOLE_ENDS.fullmatch(data[-4:]) else (name, key, blob)
+    return (name, key, data) if isinstance(data, bytes) else None
+
+
+def _well_formed_record(document: Mapping[object, object]) -> dict[str, Any] | None:
+    """Return the members of a PutRecord request that names a stream, a key and data, or None to look closer."""
+    found = check_plain_record(document)
+    if found is None or len(found[2]) > _BLOB_BYTE_COUNT_MAX:
+        return None
+    return dict(zip(_PLAIN_MEMBERS, found, strict=True))
 
 
 def _well_formed_batch(document: Mapping[object, object]) -> dict[str, Any] | None:

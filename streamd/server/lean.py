@@ -17,11 +17,12 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import NoReturn, Protocol, cast
 
-import httptools
-
 from streamd.core.limits import BODY_BYTE_COUNT_MAX
 from streamd.core.sigv4 import SignedRequest
 from streamd.kinesis.exchange import Reply
+from streamd.kinesis.plain_puts import PlainPut
+from streamd.server.heads import Head, HeadReader
+from streamd.server.put_lanes import AnswersPuts, PutLanes
 
 __all__ = ["Dialect", "LeanConnection", "LeanHall"]
 
@@ -36,15 +37,18 @@ _CONNECTION_COUNT_MAX = 20_000
 # Up to this, one write of head and body costs less than two; above it, joining them would only copy.
 _JOINED_BYTE_COUNT_MAX = 64 * 1024
 _STARTS = b"POST /"
-_HANDED_OVER_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
-class Dialect(Protocol):
+class Dialect(AnswersPuts, Protocol):
     """Answers requests. Never raises."""
 
     async def answer(self, request: SignedRequest) -> Reply:
         """Answer one request."""
+        ...
+
+    def read_plain_put(self, request: SignedRequest) -> PlainPut | None:
+        """Read a request as one of those that are answered together; None for any other."""
         ...
 
 
@@ -56,8 +60,11 @@ class LeanHall:
         self.fallback = fallback
         self.connections: set[LeanConnection] = set()
         self.group: asyncio.TaskGroup | None = None
-        self._date = (0, b"")
+        self._openings_s = 0
+        self._opening_by_status: dict[int, bytes] = {}
         self._last_gone: asyncio.Event | None = None
+        self.heads = HeadReader()
+        self._lanes = PutLanes(dialect)
 
     def connect(self) -> "LeanConnection":
         """Make the protocol of a new connection."""
@@ -78,6 +85,19 @@ class LeanHall:
                     connection.abort()
         raise AssertionError("the loop above never ends")
 
+    def take(self, connection: "LeanConnection", request: SignedRequest) -> None:
+        """Have a request answered: a plain put in its stream's lane, others alone."""
+        assert self.group is not None
+        put = self.dialect.read_plain_put(request)
+        if put is None:
+            self.group.create_task(self._answer(connection, request))
+        else:
+            self._lanes.take(connection, put, self.group)
+
+    async def _answer(self, connection: "LeanConnection", request: SignedRequest) -> None:
+        reply = await self.dialect.answer(request)
+        connection.reply(reply)
+
     def forget(self, connection: "LeanConnection") -> None:
         """Let go of a connection that closed or was handed over."""
         self.connections.discard(connection)
@@ -97,28 +117,17 @@ class LeanHall:
         for connection in list(self.connections):
             connection.abort()
 
-    def date(self) -> bytes:
-        """Give the ``Date`` header's value; written anew once a second."""
+    def opening(self, status: int) -> bytes:
+        """Give the lines that every answer of this status begins with; written anew once a second."""
         now_s = int(time.time())
-        if self._date[0] != now_s:
-            self._date = now_s, formatdate(now_s, usegmt=True).encode()
-        return self._date[1]
-
-
-class _Head:
-    """What llhttp found in one head."""
-
-    __slots__ = ("headers", "url")
-
-    def __init__(self) -> None:
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.url = b""
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        if self._openings_s != now_s:
+            self._openings_s, self._opening_by_status = now_s, {}
+        opening = self._opening_by_status.get(status)
+        if opening is None:
+            date = formatdate(now_s, usegmt=True)
+            opening = f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\nServer: streamd\r\nDate: {date}\r\n".encode()
+            self._opening_by_status[status] = opening
+        return opening
 
 
 class LeanConnection(asyncio.Protocol):
@@ -132,29 +141,27 @@ class LeanConnection(asyncio.Protocol):
         "_head",
         "_is_busy",
         "_is_ending",
+        "_is_full",
         "_is_paused",
         "_is_taken_slowly",
         "_keeps_alive",
         "_since_s",
         "_transport",
-        "_wanted_byte_count",
-        "_writable",
     )
 
     def __init__(self, hall: LeanHall) -> None:
         self._hall = hall
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._head: tuple[str, str, dict[str, str]] | None = None
+        self._head: Head | None = None
         self._body: list[bytes] = []
         self._body_byte_count = 0
-        self._wanted_byte_count = 0
         self._keeps_alive = True
         self._is_busy = False
         self._is_ending = False
+        self._is_full = False
         self._is_paused = False
         self._is_taken_slowly = False
-        self._writable: asyncio.Future[None] | None = None
         self._since_s = time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -170,7 +177,6 @@ class LeanConnection(asyncio.Protocol):
         """Forget the connection; a request in hand is still carried out, only nobody hears of it."""
         self._hall.forget(self)
         self._transport = None
-        self.resume_writing()
 
     def eof_received(self) -> bool:
         """Keep a half-closed connection until the request in hand is answered."""
@@ -179,13 +185,13 @@ class LeanConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Note that the client reads slowly: its next request waits until it has taken this answer."""
-        self._writable = asyncio.get_running_loop().create_future()
+        self._is_full = True
 
     def resume_writing(self) -> None:
-        """Note that the client has caught up, or is gone."""
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
+        """Note that the client has caught up."""
+        self._is_full = False
+        if self._is_taken_slowly:
+            self._go_on()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes as they come."""
@@ -227,65 +233,70 @@ class LeanConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _read_head(self) -> None:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            is_ours = self._buffer.startswith(_STARTS) or _STARTS.startswith(self._buffer)
-            if not is_ours or len(self._buffer) > _HEAD_BYTE_COUNT_MAX:
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n") + 4
+        if end < 4:
+            is_ours = buffer.startswith(_STARTS) or _STARTS.startswith(buffer)
+            if not is_ours or len(buffer) > _HEAD_BYTE_COUNT_MAX:
                 self._hand_over()
             return
-        head = _Head()
-        parser = httptools.HttpRequestParser(head)
-        try:
-            parser.feed_data(self._buffer[: end + 4])
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._hand_over()
-            return
-        length = _length_of(head, parser.get_method())
-        if length is None or length > BODY_BYTE_COUNT_MAX or end > _HEAD_BYTE_COUNT_MAX:
+        head = self._hall.heads.read(buffer[:end])
+        if head is None or head.body_byte_count > BODY_BYTE_COUNT_MAX or end > _HEAD_BYTE_COUNT_MAX:
             # aiohttp also refuses what is too large: it goes on reading for a while, without which a client that is
             # still sending would see a reset connection and not the answer.
             self._hand_over()
             return
-        self._keeps_alive = parser.should_keep_alive()
-        path, _, query = head.url.decode("utf-8", "surrogateescape").partition("?")
-        self._head = path, query, _headers_of(head)
-        self._wanted_byte_count = length
-        rest, self._buffer = self._buffer[end + 4 :], b""
-        self._add_to_body(rest)
+        self._buffer = b""
+        if len(buffer) == end + head.body_byte_count:
+            self._take(head, buffer[end:])
+            return
+        self._head = head
+        self._add_to_body(buffer[end:])
 
     def _add_to_body(self, data: bytes) -> None:
-        missing = self._wanted_byte_count - self._body_byte_count
+        head = self._head
+        assert head is not None
+        missing = head.body_byte_count - self._body_byte_count
         if len(data) < missing:
             self._body.append(data)
             self._body_byte_count += len(data)
             return
         self._body.append(data if len(data) == missing else data[:missing])
         self._buffer = data[missing:]
-        assert self._head is not None
-        assert self._hall.group is not None
-        path, query, headers = self._head
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._head, self._body, self._body_byte_count = None, [], 0
-        self._is_busy = True
-        request = SignedRequest(method="POST", path=path, query=query, headers=headers, body=body)
-        self._hall.group.create_task(self._answer(request))
+        self._take(head, body)
 
-    async def _answer(self, request: SignedRequest) -> None:
-        reply = await self._hall.dialect.answer(request)
+    def _take(self, head: Head, body: bytes) -> None:
+        """Have a whole request answered."""
+        self._keeps_alive = head.keeps_alive
+        self._is_busy = True
+        self._hall.take(self, SignedRequest("POST", head.path, head.query, head.headers, body))
+
+    def reply(self, reply: Reply) -> None:
+        """Answer the request in hand. The next one waits until the client has taken this answer."""
         transport = self._transport
-        if transport is not None and not transport.is_closing():
-            is_last = self._is_ending or not self._keeps_alive
-            head = self._written_head(reply, is_last=is_last)
-            if len(reply.body) <= _JOINED_BYTE_COUNT_MAX:
-                transport.write(head + reply.body)
-            else:
-                transport.writelines([head, reply.body])
-            if self._writable is not None:
-                self._since_s, self._is_taken_slowly = time.monotonic(), True
-                await self._writable
-                self._is_taken_slowly = False
-            if is_last:
-                transport.close()
+        if transport is None or transport.is_closing():
+            self._is_busy = False
+            return
+        is_last = self._is_ending or not self._keeps_alive
+        head = self._written_head(reply, is_last=is_last)
+        if len(reply.body) <= _JOINED_BYTE_COUNT_MAX:
+            transport.write(head + reply.body)
+        else:
+            transport.writelines([head, reply.body])
+        if is_last:
+            # What the client has not taken yet is still sent.
+            transport.close()
+        if self._is_full:
+            self._is_taken_slowly = True
+            self._since_s = time.monotonic()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Turn to the next request."""
+        self._is_taken_slowly = False
         self._is_busy = False
         self._since_s = time.monotonic()
         if self._is_paused and self._transport is not None:
@@ -295,12 +306,9 @@ class LeanConnection(asyncio.Protocol):
             self._read_head()
 
     def _written_head(self, reply: Reply, *, is_last: bool) -> bytes:
-        fields = "".join([f"{name}: {value}\r\n" for name, value in reply.headers.items()]).encode()
-        return b"HTTP/1.1 %d %b\r\nServer: streamd\r\nDate: %b\r\n%b%bContent-Length: %d\r\n\r\n" % (
-            reply.status,
-            _REASONS.get(reply.status, b""),
-            self._hall.date(),
-            fields,
+        return b"%b%b%bContent-Length: %d\r\n\r\n" % (
+            self._hall.opening(reply.status),
+            reply.fields,
             b"Connection: close\r\n" if is_last else b"",
             len(reply.body),
         )
@@ -315,25 +323,3 @@ class LeanConnection(asyncio.Protocol):
         fallback.connection_made(transport)
         unread, self._buffer = self._buffer, b""
         fallback.data_received(unread)
-
-
-def _length_of(head: _Head, method: bytes) -> int | None:
-    """Give the body's length; None for a request that is aiohttp's business."""
-    if method != b"POST":
-        return None
-    length = 0
-    for name, value in head.headers:
-        if name in _HANDED_OVER_HEADERS:
-            return None
-        if name == b"content-length":
-            length = int(value)
-    return length
-
-
-def _headers_of(head: _Head) -> dict[str, str]:
-    """Give the headers by lower-case name, those sent twice joined as SigV4 joins them."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in head.headers:
-        name, value = raw_name.decode("utf-8", "surrogateescape"), raw_value.decode("utf-8", "surrogateescape")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return headers

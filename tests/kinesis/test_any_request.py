@@ -199,6 +199,9 @@ def test_a_bug_in_an_operation_is_an_internal_failure_and_the_next_request_is_se
         def authenticate(self, request: SignedRequest) -> Any:
             raise ZeroDivisionError(request.method)
 
+        def admit(self, request: SignedRequest) -> None:
+            raise ZeroDivisionError(request.method)
+
     headers = {"content-type": JSON, "x-amz-target": "Kinesis_20131202.ListStreams"}
     request = SignedRequest("POST", "/", "", headers, b"{}")
     with asyncio.Runner() as runner, _opened(runner, tmp_path / "data") as rooms:

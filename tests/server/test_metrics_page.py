@@ -3,8 +3,10 @@
 import re
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamd.metrics import Metrics
 from tests.conftest import DaemonFactory
 from tests.daemons import Daemon, raw
 from tests.kinesis.calls import records_of
@@ -154,3 +156,23 @@ def test_a_stream_that_is_gone_shows_no_present_figures(daemon: Daemon, kinesis:
     assert ("streamd_open_shards", here) not in page
     assert ("streamd_stored_records", here) not in page
     assert page["streamd_incoming_records_total", here] == 1
+
+
+def test_requests_that_were_answered_together_count_as_so_many() -> None:
+    together, one_by_one = Metrics(), Metrics()
+
+    for duration_s in (0.0005, 0.003, 20.0):
+        together.answered("PutRecord", error="", duration_s=duration_s, count=7)
+        for _ in range(7):
+            one_by_one.answered("PutRecord", error="", duration_s=duration_s)
+
+    assert _values_of(together) == pytest.approx(_values_of(one_by_one))
+
+
+def _values_of(metrics: Metrics) -> dict[str, float]:
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
+        for family in metrics._registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
