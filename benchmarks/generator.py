@@ -164,6 +164,9 @@ class _Drive:
         if count == 0:
             self._lose(connection)
             return
+        if connection.request is None:
+            # Nobody asked: NATS pings a client two seconds after it came, which may be after its last answer.
+            return
         if not connection.reader.feed(self._piece[:count]):
             return
         now_s = time.perf_counter()

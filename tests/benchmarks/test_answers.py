@@ -1,9 +1,14 @@
 """The generator counts only answers that are whole and say yes."""
 
+import socket
+import threading
+from dataclasses import dataclass
+
 import pytest
 
 from benchmarks.answers import GeneratorFault, reader_of
-from benchmarks.load import Request, Wire
+from benchmarks.generator import drive
+from benchmarks.load import Load, Request, Wire
 
 __all__: list[str] = []
 
@@ -83,3 +88,38 @@ def test_a_pipeline_is_answered_when_every_part_of_it_is(wire: Wire, yes: bytes,
     assert (after_one, after_half, after_two, failure) == (False, False, True, "")
     assert after_refusal
     assert reader.failure
+
+
+class _Babbler(threading.Thread):
+    """A server that answers one request and goes on talking, as a NATS server that pings does."""
+
+    def __init__(self) -> None:
+        super().__init__(name="babbler")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+
+    def run(self) -> None:
+        with self._listener, self._listener.accept()[0] as connection:
+            while connection.recv(1024):
+                connection.sendall(b'MSG inbox.0000 1 7\r\n{"seq":1}\r\n')
+                connection.sendall(b"PING\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """The same request over and over."""
+
+    def build(self, _: int) -> list[Request]:
+        """Build it."""
+        return [Request(content=b"PUB records inbox.0000 0\r\n\r\n", record_count=1, byte_count=1)]
+
+
+def test_words_that_nobody_asked_for_are_no_answer() -> None:
+    babbler = _Babbler()
+    babbler.start()
+
+    outcome = drive(Load(port=babbler.port, wire=Wire.NATS, source=_One(), connection_count=1, duration_s=0.2))
+
+    babbler.join()
+    assert outcome.failure_count == 0
+    assert outcome.put_count == outcome.put_request_count > 0
