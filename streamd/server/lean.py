@@ -1,9 +1,10 @@
 """The lean door: ``POST`` with a length, straight from the socket to the dialect and back.
 
 Single puts are what this server exists for, and for them the HTTP layer is the cost, so the requests that every SDK
-sends are read here with llhttp (by httptools) and a few byte searches. Whatever else comes on a connection (another
-method, a chunked or too large body, ``Expect``, an upgrade, a head that is not well formed) goes to aiohttp with every
-byte unread, and aiohttp keeps the connection from there on.
+sends are read here with a few byte searches (``server.heads``), and plain puts are answered many at a time
+(``server.put_lanes``). Whatever else comes on a connection (another method, a chunked or too large body, ``Expect``, an
+upgrade, a head that is not well formed) goes to aiohttp with every byte unread, and aiohttp keeps the connection from
+there on.
 
 Bounded: a head, a body, the bytes kept for a pipelining client, the time for a head and a body to arrive, the time a
 connection may idle, and the number of connections. One request of a connection is answered at a time.

@@ -1,17 +1,20 @@
 """The server's own pages: is it alive, may it be sent work, and what has it counted."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import orjson
 
 from streamd.engine.engine import Engine
 from streamd.metrics import CONTENT_TYPE, expose
 from streamd.server.figures import store_figures
-from streamd.server.http import Page
 
-__all__ = ["pages"]
+__all__ = ["Page", "pages"]
 
 _JSON = "application/json"
+
+Page = Callable[[], Awaitable[tuple[int, str, bytes]]]
+"""A page of the server's own: status, content type, body."""
 
 
 def pages(engine: Engine, *, metrics_folder: str) -> dict[str, Page]:

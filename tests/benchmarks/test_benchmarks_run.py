@@ -78,3 +78,19 @@ def test_limit_states_streamd_as_a_share_of_the_floor(tmp_path: Path) -> None:
     assert all(row["ratio"] > 0 for row in document["rows"] if row["work"] != "steps")
     assert not _faults(document)
     assert "| share |" in printed
+
+
+def test_runs_of_several_works_are_put_together(tmp_path: Path) -> None:
+    folders = [tmp_path / "reads", tmp_path / "starts"]
+    for folder, work in zip(folders, ("get-records", "start"), strict=True):
+        _run("peers", "--quick", "--system", "1 worker", "--work", work, out=folder)
+    words = [sys.executable, "-m", "benchmarks.summary", *map(str, folders), "--out", str(tmp_path / "all")]
+
+    ended = subprocess.run(words, cwd=_ROOT, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    document = orjson.loads((tmp_path / "all" / "peers.json").read_bytes())
+    assert _systems_by_work(document).keys() == {"GetRecords", "start", "memory"}
+    table = (tmp_path / "all" / "summary.md").read_text()
+    assert "| work | streamd, 1 worker | streamd, 1 worker, signed |" in table
+    assert table in ended.stdout
