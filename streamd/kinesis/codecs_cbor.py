@@ -10,6 +10,7 @@ a body never takes more than a small multiple of its own size.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from struct import pack
 
 import cbor2
@@ -34,7 +35,8 @@ _EPOCH_TAG = 0xC1
 # Heads of every length that a partition key or a small record has, made once.
 _SHORT_COUNT = 2_048
 
-_RECORD = b"%c\x6eSequenceNumber%b%b\x78\x1bApproximateArrivalTimestamp\xc1\x1b%b\x64Data%b%b%b%b"
+# A record up to its data; what follows the data is its key.
+_RECORD = b"%c\x6eSequenceNumber%b%b\x78\x1bApproximateArrivalTimestamp\xc1\x1b%b\x64Data%b"
 _KEYLESS = b""
 _ENCRYPTED = b"\x6eEncryptionType\x63KMS"
 
@@ -68,14 +70,17 @@ def encode_records_cbor(records: RecordColumns, rest: Mapping[str, object]) -> b
     count = len(records.data)
     arrivals = pack(f">{count}Q", *records.arrivals_ms)
     keys = [_KEYLESS if key is None else _encode_key(key) for key in records.partition_keys]
+    # The data stays out of the rows until everything is joined: it is copied once.
     rows = [
-        _RECORD
-        % (
-            _MAP | (3 + (key is not _KEYLESS) + is_encrypted),
-            _TEXT_HEADS[len(number)],
-            number,
-            arrivals[offset : offset + 8],
-            _BYTE_HEADS[size] if (size := len(data)) < _SHORT_COUNT else _head(_BYTE_STRING, size),
+        (
+            _RECORD
+            % (
+                _MAP | (3 + (key is not _KEYLESS) + is_encrypted),
+                _TEXT_HEADS[len(number)],
+                number,
+                arrivals[offset : offset + 8],
+                _BYTE_HEADS[size] if (size := len(data)) < _SHORT_COUNT else _head(_BYTE_STRING, size),
+            ),
             data,
             key,
             _ENCRYPTED if is_encrypted else b"",
@@ -90,7 +95,9 @@ def encode_records_cbor(records: RecordColumns, rest: Mapping[str, object]) -> b
         )
     ]
     others = [part for name, value in rest.items() for part in (cbor2.dumps(name), _encode(value))]
-    return b"".join([_head(_MAP, 1 + len(rest)), b"\x67Records", _head(_LIST, count), *rows, *others])
+    return b"".join(
+        [_head(_MAP, 1 + len(rest)), b"\x67Records", _head(_LIST, count), *chain.from_iterable(rows), *others]
+    )
 
 
 def _encode(value: object) -> bytes:
