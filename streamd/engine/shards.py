@@ -28,10 +28,15 @@ __all__ = ["Outcomes", "ReadBatch", "Shards"]
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Where each record went, as columns; its number is None when it was over its shard's write limit."""
+    """Where each record went, as columns.
+
+    A record's number is None when it was over its shard's write limit, or when its shard is damaged: then
+    ``damage_by_place`` holds the damage.
+    """
 
     shard_ids: list[str]
     sequence_numbers: list[str | None]
+    damage_by_place: dict[int, BlockDamaged] = field(default_factory=dict)
 
     @classmethod
     def none_yet(cls, count: int) -> "Outcomes":
@@ -79,6 +84,15 @@ class Shards:
         self._turn = count()
 
     async def put(self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None) -> Outcomes:
+        """Store the records of one caller, as ``put_each`` does. Raises also BlockDamaged, whichever shard is."""
+        outcomes = await self.put_each(stream, records, hash_keys=hash_keys)
+        for damage in outcomes.damage_by_place.values():
+            raise damage
+        return outcomes
+
+    async def put_each(
+        self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None
+    ) -> Outcomes:
         """Store records, each in the shard that owns its hash key; an outcome for each, in order.
 
         ``hash_keys`` are the explicit ones. Records of one call that go to one shard are stored together. Raises
@@ -201,7 +215,7 @@ class Shards:
                 case ShardMissing():
                     raise StreamNotFound(stream.name)
                 case BlockDamaged():
-                    raise outcome
+                    outcomes.damage_by_place.update(dict.fromkeys(places, outcome))
         return sorted(closed)
 
     def _admit(

@@ -35,7 +35,7 @@ _EPOCH_TAG = 0xC1
 # Heads of every length that a partition key or a small record has, made once.
 _SHORT_COUNT = 2_048
 
-# A record up to its data; what follows the data is its key.
+# A record up to its data; its key and whether it is encrypted follow.
 _RECORD = b"%c\x6eSequenceNumber%b%b\x78\x1bApproximateArrivalTimestamp\xc1\x1b%b\x64Data%b"
 _KEYLESS = b""
 _ENCRYPTED = b"\x6eEncryptionType\x63KMS"

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple, TypeAlias
 from streamd.engine.engine import Engine
 from streamd.kinesis.codecs import Codec
 
-__all__ = ["Answer", "Call", "Handler", "Reply"]
+__all__ = ["TARGET_PREFIX", "Answer", "Call", "Handler", "Reply"]
+
+TARGET_PREFIX = "Kinesis_20131202."
+"""What stands in front of an operation's name in a request's ``X-Amz-Target``."""
 
 Answer: TypeAlias = Mapping[str, Any] | bytes | None
 """A document to encode, a body that is encoded already, or nothing (AWS's empty answer)."""

@@ -16,9 +16,8 @@ from streamd.core.limits import BODY_BYTE_COUNT_MAX, WAIT_MS_MAX
 from streamd.core.sigv4 import Caller, SignedRequest
 from streamd.engine.engine import Engine
 from streamd.errors import StreamdError
-from streamd.errors_auth import AuthenticationError
 from streamd.kinesis.codecs import CBOR, JSON, PLAIN_JSON, Codec, codec_of
-from streamd.kinesis.exchange import Answer, Call, Handler, Reply
+from streamd.kinesis.exchange import TARGET_PREFIX, Answer, Call, Handler, Reply
 from streamd.kinesis.faults import Fault, InternalFailure, SerializationFailed, UnknownOperation
 from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
 from streamd.kinesis.plain_puts import PlainPut, put_plainly, read_plain_put
@@ -29,7 +28,6 @@ from streamd.kinesis.validation import check, check_entries
 __all__ = ["Authenticates", "KinesisDialect"]
 
 _LOG = logging.getLogger(__name__)
-_SERVICE = "Kinesis_20131202."
 _PUT_RECORD = "PutRecord"
 _XML_NO_SERVICE = (
     b"<AccessDeniedException>\n"
@@ -66,7 +64,7 @@ class KinesisDialect:
             return _reply(403, _XML_NO_SERVICE, content_type=None)
         codec = codec_of(request.headers.get("content-type"))
         target = request.headers.get("x-amz-target", "")
-        operation = target.removeprefix(_SERVICE) if target.startswith(_SERVICE) else ""
+        operation = target.removeprefix(TARGET_PREFIX) if target.startswith(TARGET_PREFIX) else ""
         is_known = operation in HANDLER_BY_OPERATION or operation in LATER_OPERATIONS
         if codec is PLAIN_JSON and request.body:
             return _plain_json_reply(request)
@@ -79,38 +77,46 @@ class KinesisDialect:
             reply = _reply(fault.status, spoken.encode_fault(fault), content_type=spoken.content_type)
             error = fault.code
         name = operation if is_known else "Unknown"
-        self._engine.metrics.answered(name, error=error, duration_s=time.perf_counter() - started)
+        self._engine.metrics.answered(name, error=error, durations_s=[time.perf_counter() - started])
         return reply
 
     def read_plain_put(self, request: SignedRequest) -> PlainPut | None:
-        """Read a request as a plain put; None for one that `answer` has to look at."""
+        """Read a request as a plain put; None for one that `answer` has to look at. Never raises."""
         if self._engine.quotas.is_on:
             return None
-        put = read_plain_put(request)
-        if put is None:
-            return None
         try:
-            self._authenticator.admit(request)
-        except AuthenticationError:
+            put = read_plain_put(request)
+            if put is not None:
+                self._authenticator.admit(request)
+        except Exception:
+            # A wrong signature, or a bug of ours: `answer` meets it again, and says so to the client or to the log.
             return None
         return put
 
     async def answer_plain_puts(self, puts: Sequence[PlainPut]) -> list[Reply]:
         """Store plain puts of one stream together and answer each, in order. Never raises."""
-        started = time.perf_counter()
+        outcomes: Sequence[Answer | Exception]
         try:
-            answers = await put_plainly(self._engine, puts)
+            outcomes = await put_plainly(self._engine, puts)
         except Exception as cause:
-            fault = self._fault(_PUT_RECORD, cause)
-            error, status, bodies = fault.code, fault.status, [put.codec.encode_fault(fault) for put in puts]
-        else:
-            error, status = "", 200
-            bodies = [_body(answer, put.codec) for answer, put in zip(answers, puts, strict=True)]
-        duration_s = time.perf_counter() - started
-        self._engine.metrics.answered(_PUT_RECORD, error=error, duration_s=duration_s, count=len(puts))
-        return [
-            _reply(status, body, content_type=put.codec.content_type) for put, body in zip(puts, bodies, strict=True)
-        ]
+            outcomes = [cause] * len(puts)
+        # One trouble is told to each, and logged once.
+        causes = {outcome for outcome in outcomes if isinstance(outcome, Exception)}
+        fault_by_cause = {cause: self._fault(_PUT_RECORD, cause) for cause in causes}
+        now_s = time.perf_counter()
+        durations_s_by_error: dict[str, list[float]] = {}
+        replies: list[Reply] = []
+        for put, outcome in zip(puts, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                fault = fault_by_cause[outcome]
+                error, status, body = fault.code, fault.status, put.codec.encode_fault(fault)
+            else:
+                error, status, body = "", 200, _body(outcome, put.codec)
+            durations_s_by_error.setdefault(error, []).append(now_s - put.read_s)
+            replies.append(_reply(status, body, content_type=put.codec.content_type))
+        for error, durations_s in durations_s_by_error.items():
+            self._engine.metrics.answered(_PUT_RECORD, error=error, durations_s=durations_s)
+        return replies
 
     def _fault(self, operation: str, cause: Exception) -> Fault:
         """Give AWS's fault for whatever went wrong; a bug of ours goes to the log with its traceback."""

@@ -2,9 +2,10 @@
 
 While a batch of a stream is being synced, the puts that arrive for that stream collect; they are the next batch. Once a
 batch is answered its clients are given a moment to come back, so that they share the next sync too: without it half of
-them would always miss it and every commit would be half as large. The moment ends when as many puts wait as were just
-answered, so a lone client never waits for others. The trouble of one stream (a reshard under way, a damaged shard)
-holds up no other. The bound is that of connections: each has one request in hand.
+them would always miss it and every commit would be half as large. The moment ends when they and those that waited
+already are all there, so a lone client never waits for others. The trouble of one stream (a reshard under way) holds up
+no other. A batch is bounded by what one commit may hold, and what waits by the connections: each has one request in
+hand.
 """
 
 import asyncio
@@ -12,13 +13,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from streamd.core.limits import COMMIT_BYTE_COUNT_MAX
 from streamd.kinesis.exchange import Reply
-from streamd.kinesis.plain_puts import PlainPut
+from streamd.kinesis.plain_puts import PLAIN_BYTE_COUNT_MAX, PlainPut
 
 __all__ = ["AnswersPuts", "Asker", "PutLanes"]
 
 # About what a commit takes on a quick disk: waiting longer for clients that do not come costs more than it gains.
 _GATHER_S_MAX = 0.001
+_BATCH_COUNT_MAX = COMMIT_BYTE_COUNT_MAX // PLAIN_BYTE_COUNT_MAX
 
 
 class Asker(Protocol):
@@ -80,11 +83,11 @@ class PutLanes:
     async def _run(self, stream_name: str, lane: _Lane) -> None:
         """Answer batch after batch, until nothing waits any more."""
         try:
-            while taken := lane.waiting:
-                lane.waiting = []
+            while taken := lane.waiting[:_BATCH_COUNT_MAX]:
+                lane.waiting = lane.waiting[_BATCH_COUNT_MAX:]
                 replies = await self._dialect.answer_plain_puts([put for _, put in taken])
                 for (asker, _), reply in zip(taken, replies, strict=True):
                     asker.reply(reply)
-                await lane.gather(len(taken) + len(lane.waiting))
+                await lane.gather(min(len(taken) + len(lane.waiting), _BATCH_COUNT_MAX))
         finally:
             del self._lane_by_stream[stream_name]

@@ -205,10 +205,19 @@ def test_a_bug_in_an_operation_is_an_internal_failure_and_the_next_request_is_se
     headers = {"content-type": JSON, "x-amz-target": "Kinesis_20131202.ListStreams"}
     request = SignedRequest("POST", "/", "", headers, b"{}")
     with asyncio.Runner() as runner, _opened(runner, tmp_path / "data") as rooms:
-        failed = runner.run(KinesisDialect(rooms.engine, Broken()).answer(request))
+        broken = KinesisDialect(rooms.engine, Broken())
+        failed = runner.run(broken.answer(request))
+        # The door hears nothing of it either: it goes on to ask for an answer.
+        put = broken.read_plain_put(_plain_put_request())
         served = runner.run(rooms.dialect.answer(request))
 
+    assert put is None
     assert failed.status == 500
     assert orjson.loads(failed.body)["__type"] == "InternalFailureException"
     assert "ZeroDivisionError" in caplog.text
     assert served.status == 200
+
+
+def _plain_put_request() -> SignedRequest:
+    headers = {"content-type": JSON, "x-amz-target": "Kinesis_20131202.PutRecord"}
+    return SignedRequest("POST", "/", "", headers, b'{"StreamName":"s","PartitionKey":"k","Data":"YQ=="}')

@@ -1,5 +1,6 @@
 """Plain puts, many at a time: each gets its own answer, whoever it shares a batch with."""
 
+import hashlib
 import time
 from base64 import b64encode
 from collections import defaultdict
@@ -11,11 +12,13 @@ import cbor2
 import orjson
 
 from streamd.core.sigv4 import Credentials, SignedRequest, sign
+from streamd.storage.shard_log import ShardKey
 from tests.conftest import DaemonFactory
 from tests.daemons import Daemon, RawReply
 from tests.kinesis.calls import records_of
 from tests.server.connections import CBOR, dial, read_answer, whole_request
 from tests.server.pages import counted, samples_of
+from tests.storage.test_stamps import flip_last_bit
 
 __all__: list[str] = []
 
@@ -201,3 +204,26 @@ def test_every_put_of_a_batch_is_counted(daemon_factory: DaemonFactory) -> None:
     assert counted(page, "streamd_request_duration_seconds_count", operation="PutRecord") == _CONNECTION_COUNT + 3
     assert counted(page, "streamd_incoming_records_total", stream="stream") == _CONNECTION_COUNT
     assert counted(page, "streamd_incoming_bytes_total", stream="stream") == 8 * _CONNECTION_COUNT
+
+
+def test_puts_to_a_damaged_shard_are_refused_and_those_beside_them_are_stored(
+    daemon_factory: DaemonFactory, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    first = daemon_factory(data=data)
+    first.client().create_stream(StreamName="stream", ShardCount=2)
+    first.stop()
+    flip_last_bit(data, b"shards", ShardKey(1, 0).pack())
+    daemon = daemon_factory(data=data)
+    keys = [f"key-{number}" for number in range(_CONNECTION_COUNT)]
+    # The damaged shard owns the lower half of the hash keys.
+    is_whole = [hashlib.md5(key.encode()).digest()[0] >= 128 for key in keys]  # noqa: S324 - as Kinesis routes
+
+    answers = _all_at_once(daemon, [_put("stream", key, key.encode()) for key in keys])
+
+    assert {*is_whole} == {True, False}
+    assert [answer.status for answer in answers] == [200 if whole else 500 for whole in is_whole]
+    assert {answer.json()["__type"] for answer in answers if answer.status == 500} == {"InternalFailureException"}
+    failed = {"operation": "PutRecord", "error": "InternalFailureException"}
+    failures = counted(samples_of(daemon), "streamd_requests_total", **failed)
+    assert failures == is_whole.count(False)
