@@ -19,8 +19,10 @@ from streamd.core.sigv4_claims import AccessKeyId, Caller, Scope
 
 __all__ = ["KNOWN_COUNT_MAX", "KnownClaims"]
 
-# A thousand busy clients in one second; an entry takes about a kilobyte.
+# A thousand busy clients in one second.
 KNOWN_COUNT_MAX = 1_000
+# Several times what SDKs send: longer claims are not kept, so that all of them together stay within a few megabytes.
+_LENGTH_MAX = 4_096
 _SIGNATURE = "Signature="
 
 
@@ -88,9 +90,9 @@ class KnownClaims:
     ) -> None:
         """Keep claims whose signature was right, if the short way can follow them."""
         claim, _ = _claim_of(request)
-        if not _is_plain(request) or not claim[1].isascii():
-            return
         values = [request.headers.get(name, "") for name in signed_header_names]
+        if not _is_plain(request) or sum(map(len, [*claim, *signed_header_names, *values])) > _LENGTH_MAX:
+            return
         to_sign = f"{ALGORITHM}\n{timestamp}\n{scope.text}\n"
         self._known_by_claim[claim] = _Known(
             signed_ms=signed_ms,

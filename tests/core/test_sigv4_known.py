@@ -110,6 +110,16 @@ def test_known_claims_are_bounded_and_the_latest_stay() -> None:
     assert len(cache.known) == 2
 
 
+def test_claims_of_any_length_are_verified_and_long_ones_are_not_kept() -> None:
+    cache = SigningKeyCache()
+    long = signed(with_headers(REQUEST, x_long="a" * 5_000))
+
+    callers = [check(long, signing_keys=cache) for _ in range(2)]
+
+    assert callers == [CALLER, CALLER]
+    assert len(cache.known) == 0
+
+
 def test_signatures_are_compared_in_constant_time_on_the_short_way_too() -> None:
     assert "compare_digest" in sigv4_known.KnownClaims.find.__code__.co_names
 
