@@ -72,10 +72,9 @@ def compact_table(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(_column_of(row) for row in rows))
     lines = ["| work | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
     for (work, case), found in groupby(rows, key=lambda row: (row.work, row.case)):
-        row_by_name = {_column_of(row): row for row in found}
-        unit = next(iter(row_by_name.values())).unit
-        cells = [_cell(row_by_name.get(name)) for name in names]
-        lines.append(f"| {work}: {case}, {unit} | " + " | ".join(cells) + " |")
+        in_case = list(found)
+        cells = [" / ".join(_cell(row) for row in in_case if _column_of(row) == name) for name in names]
+        lines.append(f"| {work}: {case}, {in_case[0].unit} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -89,13 +88,11 @@ def growth_table(rows: Sequence[Row]) -> str:
 
 
 def _column_of(row: Row) -> str:
-    """Name the system without its pipeline, which follows from the case."""
+    """Name the system without its pipeline; where several were measured, they stand in one cell, in their order."""
     return row.system.partition(", pipeline")[0]
 
 
-def _cell(row: Row | None) -> str:
-    if row is None:
-        return ""
+def _cell(row: Row) -> str:
     return figure(row.median) + ("*" if row.faults else "")
 
 
