@@ -200,7 +200,6 @@ def _quick(options: Options) -> Options:
         worker_counts=(1, 2),
         catch_up_call_count=1,
         poll_count=25,
-        fill_seconds_max=0.2,
         retention_seconds=_QUICK_SECONDS,
         rest_seconds=0.05,
     )
