@@ -45,8 +45,8 @@ _SHARED_WORKS: dict[str, Callable[[Bench], None]] = {
 _LONE_WORKS: dict[str, Callable[[Bench], None]] = {"growth": measure_growth, "start": measure_starts}
 _WORKS = (*_SHARED_WORKS, *_LONE_WORKS)
 _QUICK_SECONDS = 0.25
-_RETENTION_SECONDS = 20.0
-_BATCH_SHAPES = (PutShape(500, 100), PutShape(500, 1024), PutShape(10, 100 * 1024))
+_BATCH_SHAPES = "500x100,500x1024,10x102400"
+_QUICK_SHAPE = PutShape(500, 1024)
 
 
 def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
@@ -57,9 +57,21 @@ def _counts(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]
     return tuple(int(number) for number in text.split(","))
 
 
+def _sizes(_: click.Context, __: click.Parameter, text: str) -> tuple[float, ...]:
+    return tuple(float(number) for number in text.split(","))
+
+
+def _shapes(_: click.Context, __: click.Parameter, text: str) -> tuple[PutShape, ...]:
+    shapes = []
+    for word in text.split(","):
+        record_count, _x, byte_count = word.partition("x")
+        shapes.append(PutShape(int(record_count), int(byte_count)))
+    return tuple(shapes)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--work", "works", default=",".join(_WORKS), callback=_names, help="What to measure.")
-@click.option("--system", "wanted", default="", callback=_names, help="Only systems whose name holds one of these.")
+@click.option("--system", "wanted", multiple=True, help="Only the system of this name, or all whose names hold it.")
 @click.option("--seconds", type=click.FloatRange(0.1, 36_000), default=3.0, help="Length of one measurement.")
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, help="Times that each is measured.")
 @click.option("--connections", default="1,64,256", callback=_counts, help="Connections of single puts.")
@@ -67,13 +79,18 @@ def _counts(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]
 @click.option("--read-connections", type=click.IntRange(1, 1000), default=4, help="Connections of catch-up reads.")
 @click.option("--pipeline", "pipelines", default="50", callback=_counts, help="Records in a pipeline, without batches.")
 @click.option("--sizes", default="100,1024", callback=_counts, help="Bytes of single records.")
+@click.option("--shapes", default=_BATCH_SHAPES, callback=_shapes, help="Batches: records x bytes of each.")
 @click.option("--shards", type=click.IntRange(1, 10_000), default=4, help="Shards of a stream that is put to.")
 @click.option("--workers", default="1,2,4", callback=_counts, help="Workers, in growth.")
+@click.option("--gigabytes", default="0.1,1,10", callback=_sizes, help="Sizes of the store, in growth.")
+@click.option("--retention-seconds", type=click.FloatRange(0.1, 3600), default=20.0, help="Load while records expire.")
+@click.option(
+    "--load-seconds", type=click.FloatRange(0, 36_000), default=0.0, help="Longest load, then memory once more."
+)
 @click.option("--directory", "--dir", type=click.Path(path_type=Path), default=None, help="Where data goes: a disk.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmark-results"), help="Where results go.")
 @click.option("--npm-dir", type=click.Path(path_type=Path), default=_NPM_FOLDER, help="Folder of the npm packages.")
 @click.option("--quick", is_flag=True, help="The smallest of everything, once: under a minute.")
-@click.option("--long", "is_long", is_flag=True, help="Also what takes hours: 10 GB stored, an hour of load.")
 @click.option("--write-baseline", is_flag=True, help="Accept this run's ratios.")
 def main(
     *,
@@ -87,12 +104,15 @@ def main(
     pipelines: tuple[int, ...],
     sizes: tuple[int, ...],
     shards: int,
+    shapes: tuple[PutShape, ...],
     workers: tuple[int, ...],
+    gigabytes: tuple[float, ...],
+    retention_seconds: float,
+    load_seconds: float,
     directory: Path | None,
     out: Path,
     npm_dir: Path,
     quick: bool,
-    is_long: bool,
     write_baseline: bool,
 ) -> None:
     """Measure streamd beside its peers."""
@@ -107,20 +127,20 @@ def main(
         read_connection_count=read_connections,
         pipelines=pipelines,
         single_byte_counts=sizes,
-        batch_shapes=_BATCH_SHAPES,
+        batch_shapes=shapes,
         shard_count=shards,
         growth_shard_counts=(1, 10, 100, 1000),
-        growth_gigabytes=(0.1, 1.0, 10.0) if is_long else (0.1, 1.0),
+        growth_gigabytes=gigabytes,
         worker_counts=workers,
         catch_up_call_count=6,
         poll_count=500,
         fill_seconds_max=10.0,
         # Retention looks around every few seconds, so its load lasts longer than the others.
-        retention_seconds=max(_RETENTION_SECONDS, seconds),
+        retention_seconds=retention_seconds,
+        load_seconds=load_seconds,
         rest_seconds=0.3,
-        is_long=is_long,
     )
-    systems = [system for system in _systems(npm_dir) if _is_wanted(system, wanted)]
+    systems = _wanted(_systems(npm_dir), wanted)
     with _data_folder(directory) as folder:
         report = _measured(systems, works, _quick(options) if quick else options, folder)
     report.write(out, "peers")
@@ -194,7 +214,7 @@ def _quick(options: Options) -> Options:
         batch_connection_count=4,
         read_connection_count=2,
         single_byte_counts=(1024,),
-        batch_shapes=_BATCH_SHAPES[1:2],
+        batch_shapes=(_QUICK_SHAPE,),
         growth_shard_counts=(1, 100),
         growth_gigabytes=(0.05,),
         worker_counts=(1, 2),
@@ -221,8 +241,15 @@ def _systems(npm_folder: Path) -> list[System]:
     ]
 
 
-def _is_wanted(system: System, wanted: Sequence[str]) -> bool:
-    return not wanted or any(part.lower() in system.name.lower() for part in wanted)
+def _wanted(systems: Sequence[System], parts: Sequence[str]) -> list[System]:
+    """Choose systems: the one whose whole name is asked for, else all whose names hold it; all of them by default."""
+    names = {system.name for system in systems}
+    return [
+        system
+        for system in systems
+        if not parts
+        or any(system.name == part if part in names else part.lower() in system.name.lower() for part in parts)
+    ]
 
 
 def _say(line: str) -> None:

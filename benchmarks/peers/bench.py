@@ -19,7 +19,7 @@ __all__ = ["Bench", "Loaded", "Options"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The axes. ``is_long`` adds what takes hours and gigabytes."""
+    """The axes. ``load_seconds`` is the longest load before memory is told; 0 when the usual one is enough."""
 
     seconds: float
     round_count: int
@@ -37,8 +37,8 @@ class Options:
     poll_count: int
     fill_seconds_max: float
     retention_seconds: float
+    load_seconds: float
     rest_seconds: float
-    is_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ __all__ = ["measure_starts", "note_memory", "note_start"]
 
 _MEBIBYTE = 1 << 20
 _SHAPE = PutShape(1, 1024)
-_LONG_LOAD_S = 3600.0
 # Small ones: an hour at full speed must still fit on the disk.
 _LONG_SHAPE = PutShape(1, 100)
 
@@ -19,23 +18,24 @@ _LONG_SHAPE = PutShape(1, 100)
 def measure_starts(bench: Bench) -> None:
     """Start each system on an empty folder, look at its memory, load it, look again.
 
-    With ``is_long``, streamd is loaded for an hour, once. Nothing else may be running meanwhile.
+    With ``load_seconds``, streamd is then loaded for so long, once.
     """
-    for number in range(bench.options.round_count):
+    options = bench.options
+    for number in range(options.round_count):
         for system in bench.turns():
             folder = bench.folder / bench.name("start")
             try:
                 note_start(bench, system, system.start(folder), case="to first answer, nothing stored")
                 note_memory(bench, system, case="idle")
-                is_long = bench.options.is_long and system.is_ours and number == 0
-                _load(bench, system, _LONG_SHAPE if is_long else _SHAPE, _LONG_LOAD_S if is_long else None)
+                _load(bench, system, _SHAPE, options.seconds)
+                if options.load_seconds and system.is_ours and number == 0:
+                    _load(bench, system, _LONG_SHAPE, options.load_seconds)
             finally:
                 system.stop()
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _load(bench: Bench, system: System, shape: PutShape, long_s: float | None) -> None:
-    duration_s = long_s or bench.options.seconds
+def _load(bench: Bench, system: System, shape: PutShape, duration_s: float) -> None:
     stream = bench.name("load")
     system.create(stream, shard_count=bench.options.shard_count)
     settings = LoadSettings(connection_count=max(bench.options.connection_counts), duration_s=duration_s)
