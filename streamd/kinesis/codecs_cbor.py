@@ -35,9 +35,9 @@ _EPOCH_TAG = 0xC1
 # Heads of every length that a partition key or a small record has, made once.
 _SHORT_COUNT = 2_048
 
-# A record up to its data; its key and whether it is encrypted follow.
-_RECORD = b"%c\x6eSequenceNumber%b%b\x78\x1bApproximateArrivalTimestamp\xc1\x1b%b\x64Data%b"
-_KEYLESS = b""
+# A record up to its data, which comes last so that it is copied only once, into the whole answer.
+_RECORD = b"%c\x6eSequenceNumber%b%b\x78\x1bApproximateArrivalTimestamp\xc1\x1b%b%b%b\x64Data%b"
+_KEY = b"\x6cPartitionKey"
 _ENCRYPTED = b"\x6eEncryptionType\x63KMS"
 
 
@@ -69,46 +69,34 @@ def encode_records_cbor(records: RecordColumns, rest: Mapping[str, object]) -> b
     """Return a GetRecords answer: the records, then the other members of the answer."""
     count = len(records.data)
     arrivals = pack(f">{count}Q", *records.arrivals_ms)
-    keys = [_KEYLESS if key is None else _encode_key(key) for key in records.partition_keys]
-    # The data stays out of the rows until everything is joined: it is copied once.
-    rows = [
-        (
-            _RECORD
-            % (
-                _MAP | (3 + (key is not _KEYLESS) + is_encrypted),
-                _TEXT_HEADS[len(number)],
-                number,
-                arrivals[offset : offset + 8],
-                _BYTE_HEADS[size] if (size := len(data)) < _SHORT_COUNT else _head(_BYTE_STRING, size),
-            ),
-            data,
-            key,
+    heads = [
+        _RECORD
+        % (
+            _MAP | (3 + (key is not None) + is_encrypted),
+            _TEXT_HEADS[len(number)],
+            number,
+            arrivals[offset : offset + 8],
+            b"" if key is None else _KEY + _TEXT_HEADS[len(key)] + key,
             _ENCRYPTED if is_encrypted else b"",
+            _BYTE_HEADS[size] if (size := len(data)) < _SHORT_COUNT else _head(_BYTE_STRING, size),
         )
         for number, offset, data, key, is_encrypted in zip(
             map(str.encode, records.sequence_numbers),
             range(0, 8 * count, 8),
             records.data,
-            keys,
+            records.partition_keys,
             records.encrypted,
             strict=True,
         )
     ]
+    rows = chain.from_iterable(zip(heads, records.data, strict=True))
     others = [part for name, value in rest.items() for part in (cbor2.dumps(name), _encode(value))]
-    return b"".join(
-        [_head(_MAP, 1 + len(rest)), b"\x67Records", _head(_LIST, count), *chain.from_iterable(rows), *others]
-    )
+    return b"".join([_head(_MAP, 1 + len(rest)), b"\x67Records", _head(_LIST, count), *rows, *others])
 
 
 def _encode(value: object) -> bytes:
     """Return one value as CBOR."""
     return cbor2.dumps(value, default=_write_timestamp)
-
-
-def _encode_key(partition_key: str) -> bytes:
-    """Return the member of a record that holds its partition key, of at most 1,024 bytes."""
-    key = partition_key.encode()
-    return b"\x6cPartitionKey%b%b" % (_TEXT_HEADS[len(key)], key)
 
 
 def _write_timestamp(encoder: cbor2.CBOREncoder, value: object) -> None:

@@ -51,9 +51,9 @@ def encode_records_json(records: RecordColumns, rest: Mapping[str, object]) -> b
             "SequenceNumber": sequence_number,
             "ApproximateArrivalTimestamp": arrival_ms / 1000,
             "Data": b64encode_as_string(data),
-            "PartitionKey": partition_key,
+            "PartitionKey": None if key is None else key.decode(),
         }
-        for sequence_number, arrival_ms, data, partition_key in zip(
+        for sequence_number, arrival_ms, data, key in zip(
             records.sequence_numbers, records.arrivals_ms, records.data, records.partition_keys, strict=True
         )
     ]

@@ -23,11 +23,11 @@ class Timestamp:
 class RecordColumns:
     """Records as GetRecords answers them, one sequence per member, all of one length.
 
-    A record has no partition key if it was put without one, into a stream that spreads by itself.
+    A partition key is UTF-8. A record has none if it was put without one, into a stream that spreads by itself.
     """
 
     data: Sequence[bytes]
-    partition_keys: Sequence[str | None]
+    partition_keys: Sequence[bytes | None]
     sequence_numbers: Sequence[str]
     arrivals_ms: Sequence[int]
     encrypted: Sequence[bool]

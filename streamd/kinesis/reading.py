@@ -184,7 +184,7 @@ def _iterator(engine: Engine, stream: Stream, shard: Shard, after: int) -> str:
 def _columns(batch: ReadBatch) -> RecordColumns:
     return RecordColumns(
         data=batch.data,
-        partition_keys=[None if key is None else key.decode() for key in batch.keys],
+        partition_keys=batch.keys,
         sequence_numbers=batch.sequence_numbers,
         arrivals_ms=batch.arrivals_ms,
         encrypted=batch.is_encrypted,

@@ -50,7 +50,7 @@ def columns_of(rows: Sequence[tuple[bytes, str | None, str, int, bool]]) -> Reco
     """Turn rows into columns."""
     return RecordColumns(
         data=[row[0] for row in rows],
-        partition_keys=[row[1] for row in rows],
+        partition_keys=[None if row[1] is None else row[1].encode() for row in rows],
         sequence_numbers=[row[2] for row in rows],
         arrivals_ms=[row[3] for row in rows],
         encrypted=[row[4] for row in rows],
