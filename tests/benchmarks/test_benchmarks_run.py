@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 __all__: list[str] = []
 
@@ -94,3 +95,26 @@ def test_runs_of_several_works_are_put_together(tmp_path: Path) -> None:
     table = (tmp_path / "all" / "summary.md").read_text()
     assert "| work | streamd, 1 worker | streamd, 1 worker, signed |" in table
     assert table in ended.stdout
+
+
+def test_profile_tells_where_the_time_of_a_put_goes(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "benchmarks.profile", "--work", "PutRecord 1 KiB", "--seconds", "1"]
+    out = tmp_path / "out"
+
+    ended = subprocess.run(
+        [*words, "--dir", str(tmp_path), "--out", str(out)],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_S,
+        check=False,
+    )
+
+    if "Permission Denied" in ended.stderr or "Operation not permitted" in ended.stderr:
+        pytest.skip("only root may look into another process here")
+    assert ended.returncode == 0, ended.stderr
+    page = (out / "profile.md").read_text()
+    assert "## PutRecord 1 KiB, 64 connections" in page
+    assert "commits/s" in page
+    assert "| `streamd/server/lean.py: LeanConnection.reply` |" in page
+    assert [path for path in tmp_path.iterdir() if path.name != "out"] == []
