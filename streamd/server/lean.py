@@ -4,7 +4,7 @@ Single puts are what this server exists for, and for them the HTTP layer is the 
 sends are read here with a few byte searches (``server.heads``), and plain puts are answered many at a time
 (``server.put_lanes``). Whatever else comes on a connection (another method, a chunked or too large body, ``Expect``, an
 upgrade, a head that is not well formed) goes to aiohttp with every byte unread, and aiohttp keeps the connection from
-there on.
+there on. What begins with HTTP/2's preface goes to ``server.http2`` in the same way.
 
 Bounded: a head, a body, the bytes kept for a pipelining client, the time for a head and a body to arrive, the time a
 connection may idle, and the number of connections. One request of a connection is answered at a time.
@@ -23,9 +23,9 @@ from streamd.core.sigv4 import SignedRequest
 from streamd.kinesis.exchange import Reply
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.heads import Head, HeadReader
-from streamd.server.put_lanes import AnswersPuts, PutLanes
+from streamd.server.put_lanes import AnswersPuts, Asker, PutLanes
 
-__all__ = ["Dialect", "LeanConnection", "LeanHall"]
+__all__ = ["Dialect", "HandOver", "KeptConnection", "LeanConnection", "LeanHall"]
 
 _HEAD_BYTE_COUNT_MAX = 64 * 1024
 _PIPELINE_BYTE_COUNT_MAX = 64 * 1024
@@ -53,13 +53,33 @@ class Dialect(AnswersPuts, Protocol):
         ...
 
 
+class KeptConnection(Protocol):
+    """A connection that the hall bounds and ends."""
+
+    def is_stale(self, now_s: float) -> bool:
+        """Tell whether it has idled or dawdled for too long."""
+        ...
+
+    def finish(self) -> None:
+        """Close after the requests in hand, or now."""
+        ...
+
+    def abort(self) -> None:
+        """Close now."""
+        ...
+
+
+HandOver = Callable[[bytes], asyncio.Protocol | None]
+"""Makes the protocol that goes on with a connection which began so; None when more must come to tell."""
+
+
 class LeanHall:
     """The lean connections of a worker: makes them, bounds them, ends those that idle or dawdle."""
 
-    def __init__(self, dialect: Dialect, fallback: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, dialect: Dialect, fallback: HandOver) -> None:
         self.dialect = dialect
         self.fallback = fallback
-        self.connections: set[LeanConnection] = set()
+        self.connections: set[KeptConnection] = set()
         self.group: asyncio.TaskGroup | None = None
         self._openings_s = 0
         self._opening_by_status: dict[int, bytes] = {}
@@ -86,7 +106,7 @@ class LeanHall:
                     connection.abort()
         raise AssertionError("the loop above never ends")
 
-    def take(self, connection: "LeanConnection", request: SignedRequest) -> None:
+    def take(self, connection: Asker, request: SignedRequest) -> None:
         """Have a request answered: a plain put in its stream's lane, others alone."""
         assert self.group is not None
         put = self.dialect.read_plain_put(request)
@@ -95,11 +115,11 @@ class LeanHall:
         else:
             self._lanes.take(connection, put, self.group)
 
-    async def _answer(self, connection: "LeanConnection", request: SignedRequest) -> None:
+    async def _answer(self, connection: Asker, request: SignedRequest) -> None:
         reply = await self.dialect.answer(request)
         connection.reply(reply)
 
-    def forget(self, connection: "LeanConnection") -> None:
+    def forget(self, connection: KeptConnection) -> None:
         """Let go of a connection that closed or was handed over."""
         self.connections.discard(connection)
         if self._last_gone is not None and not self.connections:
@@ -315,11 +335,13 @@ class LeanConnection(asyncio.Protocol):
         )
 
     def _hand_over(self) -> None:
-        """Let aiohttp have the connection and every byte that was not dealt with."""
+        """Let aiohttp or HTTP/2 have the connection and every byte that was not dealt with."""
+        fallback = self._hall.fallback(self._buffer)
+        if fallback is None:
+            return
         transport, self._transport = self._transport, None
         assert transport is not None
         self._hall.forget(self)
-        fallback = self._hall.fallback()
         transport.set_protocol(fallback)
         fallback.connection_made(transport)
         unread, self._buffer = self._buffer, b""
