@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["AccountConfig", "Config", "DoorConfig", "StoreConfig"]
+__all__ = ["AccountConfig", "Config", "DoorConfig", "StoreConfig", "TlsConfig"]
 
 TIB = 1 << 40
 
@@ -18,6 +18,15 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsConfig:
+    """The port beside the plain one that speaks TLS, and the PEM files of its certificate chain and key."""
+
+    port: int
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoorConfig:
     """Where the server listens, and who may come in.
 
@@ -27,6 +36,7 @@ class DoorConfig:
     host: str = "127.0.0.1"
     port: int = 4567
     access_keys: str | None = field(default=None, repr=False)
+    tls: TlsConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from streamd.metrics import Metrics
 from streamd.server.auth import AccessKeys, Authenticator
 from streamd.server.http import HttpDoor
 from streamd.server.pages import pages
+from streamd.server.tls import tls_context
 from streamd.storage.counters import Counters
 from streamd.storage.directory import DataDirectory
 from streamd.storage.signals import Bells
@@ -45,6 +46,7 @@ class WorkerSeat:
 
     index: int
     listener: socket.socket
+    tls_listener: socket.socket | None = None
     bells: Bells
     metrics_folder: str
     ready: socket.socket | None = None
@@ -122,6 +124,7 @@ class Worker:
             if self._seat.index == 0:
                 tasks += self._start_services(group, engine)
             tasks.append(await door.open(self._seat.listener, group))
+            await self._open_tls(door)
             if self._seat.ready is not None:
                 self._seat.ready.send(b"\0")
             await self._stopping.wait()
@@ -129,6 +132,11 @@ class Worker:
             await door.close()
             for task in tasks:
                 task.cancel()
+
+    async def _open_tls(self, door: HttpDoor) -> None:
+        tls, listener = self._config.door.tls, self._seat.tls_listener
+        if tls is not None and listener is not None:
+            await door.open_tls(listener, tls_context(tls))
 
     def _start_services(self, group: asyncio.TaskGroup, engine: Engine) -> list[asyncio.Task[NoReturn]]:
         """Start what one worker does for all."""

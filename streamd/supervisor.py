@@ -31,8 +31,10 @@ __all__ = ["Announce", "serve"]
 
 _LOG = logging.getLogger(__name__)
 
-Announce = Callable[[str], None]
-"""Called once with the server's URL, when it accepts requests."""
+Announce = Callable[[str, str | None], None]
+"""Called once with the server's URL, and its URL under TLS if it has one, when it accepts requests."""
+
+_Listeners = tuple[socket.socket, socket.socket | None]
 
 _STOP_PATIENCE_S = 20.0
 _BIND_PATIENCE_S = 2.0
@@ -55,14 +57,22 @@ def serve(config: Config, *, metrics_folder: str, announce: Announce) -> int:
             # A wrong path is told now, not when the first stream is encrypted.
             directory.master_key(config.store.master_key)
         directory.token_secret()
-        listeners = _listeners(config)
-        url = _url(config.door.host, listeners[0])
+        door, tls = config.door, config.door.tls
+        pairs = list(
+            zip(
+                _listeners(door.host, door.port, config.worker_count),
+                [None] * config.worker_count if tls is None else _listeners(door.host, tls.port, config.worker_count),
+                strict=True,
+            )
+        )
+        url = f"http://{_place(door.host, pairs[0][0])}"
+        tls_url = None if pairs[0][1] is None else f"https://{_place(door.host, pairs[0][1])}"
         # What the imports made stays for good: the collector need not walk it again, nor a fork copy its pages.
         gc.collect()
         gc.freeze()
         if config.worker_count == 1:
-            return _serve_alone(config, directory, listeners[0], metrics_folder, lambda: announce(url))
-        return _Supervisor(config, directory, listeners, metrics_folder).run(lambda: announce(url))
+            return _serve_alone(config, directory, pairs[0], metrics_folder, lambda: announce(url, tls_url))
+        return _Supervisor(config, directory, pairs, metrics_folder).run(lambda: announce(url, tls_url))
     finally:
         directory.close()
 
@@ -71,7 +81,7 @@ class _Supervisor:
     """Starts the workers and replaces them."""
 
     def __init__(
-        self, config: Config, directory: DataDirectory, listeners: list[socket.socket], metrics_folder: str
+        self, config: Config, directory: DataDirectory, listeners: list[_Listeners], metrics_folder: str
     ) -> None:
         self._config = config
         self._directory = directory
@@ -139,7 +149,8 @@ class _Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             seat = WorkerSeat(
                 index=index,
-                listener=self._listeners[index],
+                listener=self._listeners[index][0],
+                tls_listener=self._listeners[index][1],
                 bells=self._bells,
                 metrics_folder=self._metrics_folder,
                 ready=self._ready[1],
@@ -210,12 +221,19 @@ class _Supervisor:
 def _serve_alone(
     config: Config,
     directory: DataDirectory,
-    listener: socket.socket,
+    listeners: _Listeners,
     metrics_folder: str,
     announce: Callable[[], None],
 ) -> int:
     ready = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    seat = WorkerSeat(index=0, listener=listener, bells=Bells(1), metrics_folder=metrics_folder, ready=ready[1])
+    seat = WorkerSeat(
+        index=0,
+        listener=listeners[0],
+        tls_listener=listeners[1],
+        bells=Bells(1),
+        metrics_folder=metrics_folder,
+        ready=ready[1],
+    )
 
     async def live() -> int:
         loop = asyncio.get_running_loop()
@@ -234,16 +252,15 @@ def _run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
         return runner.run(main())
 
 
-def _listeners(config: Config) -> list[socket.socket]:
+def _listeners(host: str, port: int, count: int) -> list[socket.socket]:
     """Open one listening socket for each worker, all on one port."""
-    host, port = config.door.host, config.door.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     _await_free_port(family, host, port)
     listeners: list[socket.socket] = []
-    for _ in range(config.worker_count):
+    for _ in range(count):
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if config.worker_count > 1:
+        if count > 1:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
@@ -277,6 +294,6 @@ def _why_not_free(family: socket.AddressFamily, host: str, port: int) -> OSError
     return None
 
 
-def _url(host: str, listener: socket.socket) -> str:
+def _place(host: str, listener: socket.socket) -> str:
     port = listener.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from streamd.cli.metrics_folder import metrics_folder
-from streamd.config import AccountConfig, Config, DoorConfig, StoreConfig
+from streamd.config import AccountConfig, Config, DoorConfig, StoreConfig, TlsConfig
 from streamd.errors import StreamdError
 from streamd.storage.directory import read_secret_text
 
@@ -25,6 +25,7 @@ _WORKER_COUNT_MAX = 64
 Examples:
   streamd serve --data /var/lib/streamd --workers 4
   streamd serve --host 0.0.0.0 --auth keys.toml
+  streamd serve --tls-port 4568 --tls-cert tls/server.pem --tls-key tls/server.key
 """
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -50,6 +51,15 @@ Examples:
     type=click.Path(dir_okay=False, path_type=Path),
     help="TOML file of access keys; requests must then be signed by one of them.",
 )
+@click.option(
+    "--tls-port", type=click.IntRange(0, 65535), help="Port that speaks TLS, beside the plain one; 0 takes a free one."
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PEM file of the certificate chain, the server's own first. `streamd tls init` makes one.",
+)
+@click.option("--tls-key", type=click.Path(dir_okay=False, path_type=Path), help="PEM file of the certificate's key.")
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine without --auth: anybody may do anything.")
 @click.option(
     "--limits",
@@ -107,6 +117,9 @@ def serve(
     data: Path,
     workers: int,
     auth: Path | None,
+    tls_port: int | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     insecure: bool,
     limits: str,
     transition_ms: int,
@@ -138,7 +151,12 @@ def serve(
     try:
         config = Config(
             store=StoreConfig(directory=data, size_max=int(size_max_gib * _GIB), master_key=master_key),
-            door=DoorConfig(host=host, port=port, access_keys=None if auth is None else _access_keys(auth)),
+            door=DoorConfig(
+                host=host,
+                port=port,
+                access_keys=None if auth is None else _access_keys(auth),
+                tls=_tls(tls_port, certificate=tls_cert, key=tls_key),
+            ),
             account=AccountConfig(
                 account_id=account_id,
                 region=region,
@@ -163,11 +181,13 @@ def _run(config: Config) -> int:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         from streamd.supervisor import serve as run  # noqa: PLC0415 - see above
 
-        return run(config, metrics_folder=folder, announce=lambda url: _announce(url, config))
+        return run(config, metrics_folder=folder, announce=lambda url, tls_url: _announce(url, tls_url, config))
 
 
-def _announce(url: str, config: Config) -> None:
+def _announce(url: str, tls_url: str | None, config: Config) -> None:
     count = config.worker_count
+    if tls_url is not None:
+        click.echo(f"under TLS, with HTTP/2 and HTTP/1.1: {tls_url}", err=True)
     click.echo(f"streamd accepts requests ({count} worker{'s' if count > 1 else ''}) at {url}")
     region = config.account.region
     keys = "" if config.door.access_keys else "AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x "
@@ -188,6 +208,19 @@ def _access_keys(path: Path) -> str:
     if (warning := permission_warning(str(path), mode=path.stat().st_mode)) is not None:
         logging.getLogger(__name__).warning("%s", warning)
     return text
+
+
+def _tls(port: int | None, *, certificate: Path | None, key: Path | None) -> TlsConfig | None:
+    """Put the three flags together, and try them, so that files that cannot be used are told before anything starts."""
+    if port is None and certificate is None and key is None:
+        return None
+    if port is None or certificate is None or key is None:
+        raise click.UsageError("TLS needs all three: --tls-port, --tls-cert and --tls-key. `streamd tls init` helps.")
+    from streamd.server.tls import tls_context  # noqa: PLC0415 - only with TLS
+
+    config = TlsConfig(port=port, certificate=certificate.absolute(), key=key.absolute())
+    tls_context(config)
+    return config
 
 
 def _is_loopback(host: str) -> bool:
