@@ -9,13 +9,16 @@ h2, because it does no I/O, is strict about states and windows and is what most 
 also slow: see ``benchmarks.http2`` for what a put costs beside HTTP/1.1. Clients that may choose put over HTTP/1.1.
 
 Bounded: open streams of a connection and of a worker, header lists, bodies, the bytes of bodies that a connection may
-have under way, the time for a body to come and for an answer to be taken, idle connections, and floods. An answer is
-sent as quickly as the client takes it, its streams in turn, a frame each.
+have under way, the time for a body to come and for an answer to be taken, idle connections, and floods. Streams take
+turns, a frame each.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from h2.errors import ErrorCodes
@@ -43,6 +46,7 @@ from streamd.server.http2_windows import BodyBudget, Outbox
 
 __all__ = ["Http2Connection"]
 
+_LOG = logging.getLogger(__name__)
 # A client may give up on requests that go on being answered; past this it is asked to calm down.
 _IN_HAND_COUNT_MAX = 2 * STREAM_COUNT_MAX
 # Bodies beyond their first window are let in one after another: the oldest always, others while there is room.
@@ -53,7 +57,6 @@ _WRITE_BYTE_COUNT = 64 * 1024
 _WRITE_BUFFER_BYTE_COUNT = 256 * 1024
 _PATIENCE_S = 60.0
 _IDLE_S = 75.0
-_TAKING_S = 300.0
 _SWEEP_PAUSE_S = 5.0
 # The client is still to read why its connection ends: closing at once would take the reason away from it.
 _LINGER_S = 1.0
@@ -102,10 +105,8 @@ class Http2Connection(asyncio.Protocol):
         self._drop_all()
 
     def eof_received(self) -> bool:
-        """Close once the requests in hand are answered; TLS knows no half-closed connection."""
-        self._is_ending = True
-        assert self._transport is not None
-        return bool(self._streams) and self._transport.get_extra_info("ssl_object") is None
+        """Close: who says nothing more can make no room for answers, and no push would ever notice that it is gone."""
+        return False
 
     def pause_writing(self) -> None:
         """Wait with answers, and with requests too: reading on would only make more to send."""
@@ -159,12 +160,34 @@ class Http2Connection(asyncio.Protocol):
     def answer(self, stream: Http2Stream, reply: Reply) -> None:
         """Send an answer, as quickly as the client takes it."""
         self._in_hand_count -= 1
+        if not stream.is_gone:
+            with self._ending_on_a_bug():
+                self._begin_answer(stream, reply)
+        elif reply.frames is not None:
+            stream.push(reply.frames, self._hall.group)
+            stream.leave()
+
+    def send(self, stream: Http2Stream) -> None:
+        """Send what the stream owes, as quickly as the client takes it."""
         if stream.is_gone:
-            if reply.frames is not None:
-                stream.push(reply.frames, self._hall.group)
-                stream.leave()
-            self._end_if_done()
             return
+        stream.since_s = time.monotonic()
+        with self._ending_on_a_bug():
+            if stream.owed_byte_count:
+                self._outbox.put(stream)
+            else:
+                self._state.end_stream(stream.number)
+                self._close(stream)
+            self._pump()
+
+    def fail(self, stream: Http2Stream) -> None:
+        """Break an answer off that cannot be continued."""
+        if not stream.is_gone:
+            with self._ending_on_a_bug():
+                self._reset(stream, ErrorCodes.INTERNAL_ERROR)
+                self._pump()
+
+    def _begin_answer(self, stream: Http2Stream, reply: Reply) -> None:
         fields = answer_head(reply, date=self._hall.date())
         has_content = stream.head.method != "HEAD" and (reply.frames is not None or bool(reply.body))
         self._state.send_headers(stream.number, fields, end_stream=not has_content)
@@ -178,23 +201,14 @@ class Http2Connection(asyncio.Protocol):
             self._outbox.put(stream)
         self._pump()
 
-    def send(self, stream: Http2Stream) -> None:
-        """Send what the stream owes, as quickly as the client takes it."""
-        if stream.is_gone:
-            return
-        stream.since_s = time.monotonic()
-        if stream.owed_byte_count:
-            self._outbox.put(stream)
-        else:
-            self._state.end_stream(stream.number)
-            self._close(stream)
-        self._pump()
-
-    def fail(self, stream: Http2Stream) -> None:
-        """Break an answer off that cannot be continued."""
-        if not stream.is_gone:
-            self._reset(stream, ErrorCodes.INTERNAL_ERROR)
-            self._pump()
+    @contextmanager
+    def _ending_on_a_bug(self) -> Iterator[None]:
+        """End the connection, and not the worker, when h2 finds that we spoke out of turn."""
+        try:
+            yield
+        except ProtocolError:
+            _LOG.exception("an answer could not be sent; this is a bug in streamd")
+            self.abort()
 
     def _heed(self, event: Event) -> None:
         match event:
@@ -373,10 +387,9 @@ class Http2Connection(asyncio.Protocol):
             self._end(ErrorCodes.NO_ERROR)
             return
         for stream in list(self._streams.values()):
-            if stream.owed_byte_count:
-                if now_s - stream.since_s > _TAKING_S:
-                    self._reset(stream, ErrorCodes.CANCEL)
-            elif not stream.has_ended and not self._bodies.is_waiting(stream) and now_s - stream.since_s > _PATIENCE_S:
+            if stream.is_taken_too_slowly(now_s):
+                self._reset(stream, ErrorCodes.CANCEL)
+            elif stream.is_sent_too_slowly(now_s) and not self._bodies.is_waiting(stream):
                 self._refuse(stream, 408)
         if not self._streams and now_s - self._idle_since_s > _IDLE_S:
             self._end(ErrorCodes.NO_ERROR)

@@ -1,6 +1,7 @@
 """What the HTTP/2 connections of a worker share."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -13,6 +14,7 @@ from streamd.server.put_lanes import Asker
 
 __all__ = ["Http2Hall"]
 
+_LOG = logging.getLogger(__name__)
 # A stream holds what a connection of HTTP/1.1 holds, so a worker has as many of them.
 _STREAM_COUNT_MAX = 20_000
 
@@ -54,7 +56,12 @@ class Http2Hall:
             self.group.create_task(self._ask(asker, request))
 
     async def _show(self, asker: Asker, page: Page) -> None:
-        status, content_type, content = await page()
+        try:
+            status, content_type, content = await page()
+        except Exception:  # a page that cannot be written is no reason to end the worker
+            _LOG.exception("a page could not be written")
+            asker.reply(Reply(500, b""))
+            return
         asker.reply(Reply(status, f"Content-Type: {content_type}\r\n".encode(), content))
 
     async def _ask(self, asker: Asker, request: SignedRequest) -> None:

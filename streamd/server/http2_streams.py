@@ -18,6 +18,9 @@ __all__ = ["Carrier", "Http2Stream"]
 
 _LOG = logging.getLogger(__name__)
 _LENGTH_DIGIT_COUNT_MAX = 12
+_SENDING_S = 60.0
+# The largest answer over a line of half a megabit a second.
+_TAKING_S = 300.0
 
 
 class Carrier(Protocol):
@@ -87,10 +90,13 @@ class Http2Stream:
         """How many bytes the client has still to take of what is there to send."""
         return len(self._owed)
 
-    @property
-    def is_pushed(self) -> bool:
-        """Tell whether frames are sent as they come."""
-        return self._task is not None
+    def is_sent_too_slowly(self, now_s: float) -> bool:
+        """Tell whether the client has taken too long over its request."""
+        return not self.has_ended and now_s - self.since_s > _SENDING_S
+
+    def is_taken_too_slowly(self, now_s: float) -> bool:
+        """Tell whether the client has taken too long over an answer, or over a frame of one that is pushed."""
+        return bool(self._owed) and now_s - self.since_s > _TAKING_S
 
     def add(self, data: bytes) -> None:
         """Take a piece of the body."""

@@ -2,17 +2,26 @@
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
 import orjson
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    InformationalResponseReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+)
 from h2.settings import SettingCodes
+from hyperframe.frame import Frame, GoAwayFrame
 
 from tests.daemons import RawReply
 from tests.server.connections import JSON
@@ -37,16 +46,29 @@ class Answer:
         return RawReply(int(self.headers[":status"]), self.headers, b"".join(self.pieces))
 
 
+class _State(H2Connection):
+    """h2's connection that hears on after a GOAWAY, as clients do that wait for answers."""
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        frames, events = super()._receive_goaway_frame(frame)
+        self.state_machine.state = ConnectionState.CLIENT_OPEN
+        return frames, events
+
+
 class Http2Client:
     """One connection."""
 
     def __init__(self, connection: socket.socket, *, window: int | None = None, gives_room: bool = True) -> None:
         self.socket = connection
-        self.state = H2Connection(
+        # Head, body and end are sent one after another: none shall wait for the others to be confirmed.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.state = _State(
             H2Configuration(client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False)
         )
         self.answers: dict[int, Answer] = {}
         self.goaway_code: int | None = None
+        self.informed: list[int] = []
+        """Streams that were told to go on."""
         self.gives_room = gives_room
         self._scheme = "https" if isinstance(connection, ssl.SSLSocket) else "http"
         self._authority = f"localhost:{connection.getpeername()[1]}"
@@ -75,6 +97,14 @@ class Http2Client:
         pseudo = {":method": method, ":scheme": self._scheme, ":path": path}
         pseudo[":authority"] = authority or self._authority
         self.state.send_headers(number, [*pseudo.items(), *headers.items()], end_stream=end_stream)
+        self.answers[number] = Answer()
+        self.flush()
+        return number
+
+    def open_as_given(self, fields: Sequence[tuple[str, str]]) -> int:
+        """Send a head exactly as it is, without a body; the stream's number."""
+        number = self.state.get_next_available_stream_id()
+        self.state.send_headers(number, fields, end_stream=True)
         self.answers[number] = Answer()
         self.flush()
         return number
@@ -173,6 +203,8 @@ class Http2Client:
                 # A server that does not want the rest of a request says NO_ERROR after its whole answer.
                 if not (self.answers[event.stream_id].has_ended and event.error_code == ErrorCodes.NO_ERROR):
                     self.answers[event.stream_id].reset_code = int(event.error_code or 0)
+            case InformationalResponseReceived():
+                self.informed.append(event.stream_id)
             case ConnectionTerminated():
                 self.goaway_code = int(event.error_code or 0)
             case _:
