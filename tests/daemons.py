@@ -53,7 +53,7 @@ class Daemon:
 
     def client(self, **settings: Any) -> Any:
         """Make a boto3 client of it."""
-        return client_of(self.url, **settings)
+        return client_of(settings.pop("url", self.url), **settings)
 
     def worker_pids(self) -> list[int]:
         """List the supervisor's workers."""
@@ -123,6 +123,7 @@ def client_of(url: str, *, region: str = "us-east-1", **settings: Any) -> Any:
         "kinesis",
         endpoint_url=url,
         region_name=region,
+        verify=settings.pop("verify", None),
         aws_access_key_id=settings.pop("access_key", "AKIAEXAMPLE"),
         aws_secret_access_key=settings.pop("secret_key", "secret-for-tests-only"),
         config=Config(
