@@ -14,6 +14,7 @@ __all__ = [
     "FormatUnknown",
     "IteratorExpired",
     "MasterKeyMissing",
+    "MessageDamaged",
     "ShardClosed",
     "ShardMissing",
     "ShardNotFound",
@@ -23,6 +24,7 @@ __all__ = [
     "StreamNotActive",
     "StreamNotFound",
     "StreamdError",
+    "SubscriptionTaken",
     "TokenExpired",
     "TokenInvalid",
 ]
@@ -155,6 +157,16 @@ class ConsumerNotFound(StreamdError):
         self.consumer_name = consumer_name
 
 
+class SubscriptionTaken(StreamdError):
+    """The consumer has another subscription to the shard: a later one, or one that is too young to be taken over."""
+
+    def __init__(self, stream_name: str, shard_id: str, consumer_name: str) -> None:
+        super().__init__(stream_name, shard_id, consumer_name)
+        self.stream_name = stream_name
+        self.shard_id = shard_id
+        self.consumer_name = consumer_name
+
+
 class TokenInvalid(StreamdError):
     """An opaque token was not made by this store, or was altered."""
 
@@ -174,3 +186,14 @@ class IteratorExpired(StreamdError):
 
 class MasterKeyMissing(StreamdError):
     """An encrypted block cannot be opened: the master key is another one than when it was written."""
+
+
+class MessageDamaged(StreamdError):
+    """A message of an event stream is not whole, or not as it was sent: nothing of it is used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"a message of the event stream is damaged: {self.reason}"

@@ -8,7 +8,7 @@ every number of its parents.
 
 from dataclasses import dataclass
 
-__all__ = ["POSITION_STEP", "SequenceNumber", "parse", "sequence_numbers"]
+__all__ = ["GAP_S", "POSITION_STEP", "SequenceNumber", "parse", "sequence_numbers"]
 
 _MARK = 2
 _INDEX_SHIFT = 4
@@ -21,6 +21,9 @@ _VERSION_SHIFT = _CREATED_SHIFT + 36
 POSITION_STEP = 1 << _POSITION_SHIFT
 """What to add to a sequence number, as an integer, for the next position of the same arrival second."""
 
+GAP_S = (1 << 36) - 1
+"""The arrival second of a number that no record has: it lies after a position's record and before the next one's."""
+
 _POSITION_MAX = (1 << 63) - 1
 
 
@@ -32,6 +35,11 @@ class SequenceNumber:
     shard_index: int
     position: int
     arrival_s: int
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether it stands for the place after a record, and not for the record."""
+        return self.arrival_s == GAP_S
 
     def __int__(self) -> int:
         return (
