@@ -43,6 +43,8 @@ class Resharder:
                 return
             closings = await self._seal(stream, reshard)
             await self._streams.change(name, lambda current: _after(current, reshard, closings))
+            # Who waited at a sealed parent sees its children now.
+            self._store.nudge(ShardKey(stream.number, index) for index in closings)
         except (StreamNotFound, ShardMissing):
             # The stream was deleted meanwhile: nothing is left to do.
             return

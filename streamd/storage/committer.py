@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
@@ -43,6 +44,7 @@ class _Append:
 @dataclass(slots=True, eq=False)
 class _Change:
     run: Callable[[lmdb.Transaction], object]
+    shards: Sequence[ShardKey]
     done: asyncio.Future[object]
 
 
@@ -96,12 +98,12 @@ class Committer:
         # The records are committed whether or not the caller still waits, and its bytes are given back then.
         return cast("list[AppendOutcome]", await work.done)
 
-    async def change(self, run: Callable[[lmdb.Transaction], T]) -> T:
-        """Run a change in a write transaction and wait until it is on disk.
+    async def change(self, run: Callable[[lmdb.Transaction], T], *, shards: Sequence[ShardKey] = ()) -> T:
+        """Run a change in a write transaction and wait until it is on disk; wakes who waits for these shards.
 
         The change raises its errors before it writes anything: they reach the caller and undo nobody else's work.
         """
-        work = _Change(run, self._loop.create_future())
+        work = _Change(run, shards, self._loop.create_future())
         self._submit(work)
         return cast("T", await work.done)
 
@@ -146,8 +148,9 @@ class Committer:
                 if isinstance(error, StoreFailed | lmdb.Error | OSError):
                     return
                 raise
-            self._loop.call_soon_threadsafe(self._answer, works, answers)
-            self._wakeups.committed()
+            shards = _shards_of(works)
+            self._loop.call_soon_threadsafe(self._answer, works, answers, shards)
+            self._wakeups.committed(shards)
 
     def _has_work(self) -> bool:
         """Wait for work; False at the end."""
@@ -214,7 +217,7 @@ class Committer:
         )
         return "the disk that holds the data directory is full" if is_full else None
 
-    def _answer(self, works: Sequence[_Work], answers: Sequence[object]) -> None:
+    def _answer(self, works: Sequence[_Work], answers: Sequence[object], shards: AbstractSet[ShardKey]) -> None:
         for work, answer in zip(works, answers, strict=True):
             if isinstance(work, _Append):
                 self._admitted_byte_count -= work.byte_count
@@ -225,7 +228,7 @@ class Committer:
                 work.done.set_exception(answer)
             else:
                 work.done.set_result(answer)
-        self._wakeups.wake_here()
+        self._wakeups.wake_here(shards)
         self._room_changed()
 
     def _room_changed(self) -> None:
@@ -253,6 +256,14 @@ def _failure_of(error: BaseException) -> StoreFailed:
             return StoreFailed(f"the store could not write: {error}")
         case _:
             return StoreFailed(f"the store could not write, by a bug in streamd: {error!r}")
+
+
+def _shards_of(works: Sequence[_Work]) -> set[ShardKey]:
+    """Name the shards for which there is something new."""
+    found: set[ShardKey] = set()
+    for work in works:
+        found.update(work.shards if isinstance(work, _Change) else [batch.shard for batch in work.batches])
+    return found
 
 
 def _group(queue: deque[_Work]) -> list[_Work]:

@@ -1,4 +1,4 @@
-"""Short-lived counts that all workers share: how much of a limit was used in the current second.
+"""Short-lived facts that all workers share: how much of a limit was used in this second, and who holds what.
 
 An LMDB environment of its own, never synced and emptied at each start. LMDB's lock recovers from a worker that dies
 while it holds it, which plain shared memory would not.
@@ -44,10 +44,7 @@ class Counters:
             if used and used + amount > at_most:
                 return False
             transaction.put(key, _WINDOW.pack(window, used + amount))
-            self._since_sweep += 1
-            if self._since_sweep > _SWEEP_COUNT:
-                self._sweep(transaction, before=window - 10)
-                self._since_sweep = 0
+            self._sweep_now_and_then(transaction, window)
         return True
 
     def owe(self, name: str, amount: int, *, rate_per_s: int, now_ms: int) -> None:
@@ -64,6 +61,33 @@ class Counters:
         with self._environment.begin() as transaction:
             value = transaction.get(name.encode()[:500])
         return value is not None and _WINDOW.unpack(value)[1] > now_ms + 1000
+
+    def claim(self, name: str, *, now_ms: int, until_ms: int, guard_ms: int) -> bool:
+        """Become the holder of a name, in place of any other; False if that one has held it for less than the guard.
+
+        A claim is known by the moment it was made, and forgotten some time after ``until_ms``.
+        """
+        key = name.encode()[:500]
+        with self._environment.begin(write=True) as transaction:
+            value = transaction.get(key)
+            # A claim from the future was made before the clock was set back: it guards nothing.
+            if value is not None and 0 <= now_ms - _WINDOW.unpack(value)[1] < guard_ms:
+                return False
+            transaction.put(key, _WINDOW.pack(until_ms // 1000, now_ms))
+            self._sweep_now_and_then(transaction, now_ms // 1000)
+        return True
+
+    def claimed_ms(self, name: str) -> int | None:
+        """Tell when a name was claimed last; None when it never was."""
+        with self._environment.begin() as transaction:
+            value = transaction.get(name.encode()[:500])
+        return None if value is None else int(_WINDOW.unpack(value)[1])
+
+    def _sweep_now_and_then(self, transaction: lmdb.Transaction, window: int) -> None:
+        self._since_sweep += 1
+        if self._since_sweep > _SWEEP_COUNT:
+            self._sweep(transaction, before=window - 10)
+            self._since_sweep = 0
 
     def _sweep(self, transaction: lmdb.Transaction, *, before: int) -> None:
         """Forget windows long past, so that names of deleted streams take no room."""

@@ -55,6 +55,11 @@ class ShardKey(NamedTuple):
         """Write the key as it orders in the store."""
         return _SHARD.pack(self.stream_number, self.shard_index)
 
+    @classmethod
+    def unpack_all(cls, keys: bytes) -> "Iterator[ShardKey]":
+        """Read keys that were written one after another."""
+        return map(cls._make, _SHARD.iter_unpack(keys))
+
 
 class ShardState(NamedTuple):
     """What the store knows of a shard: counts since its beginning, and where its live part starts and ends."""

@@ -1,17 +1,27 @@
-"""Wake-ups: tells who waits that something was committed, in this process and in the daemon's other workers.
+"""Wake-ups: tells who waits for a shard that it has something new, in this process and in the daemon's other workers.
 
 Every worker has a bell (a socket pair made before the fork, so all of them hold all ends) and a flag in shared memory
-that says whether anybody in it waits. A commit rings only the bells of the workers that wait, so idle readers cost
-nothing and a busy writer pays one byte read per worker. Wake-ups may be lost when a worker dies; readers look again
-after a while of their own accord.
+that says whether anybody in it waits. A commit rings only the bells of the workers in which somebody waits, and says
+for which shards, so a thousand idle readers cost nothing while other shards are busy. A bell that is full, or a commit
+of more shards than a ring can name, has the other worker look at all it waits for. Wake-ups may be lost when a worker
+dies; readers look again after a while of their own accord.
 """
 
 import asyncio
+import contextlib
 import mmap
 import socket
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+
+from streamd.storage.shard_log import ShardKey
 
 __all__ = ["Bells", "Wakeups"]
+
+# Above this a look at everything costs no more than reading the names.
+_NAMED_COUNT_MAX = 1000
+_RING_BYTE_COUNT_MAX = 16 * 1024
+_EVERYTHING = b"\0"
 
 
 class Bells:
@@ -23,25 +33,42 @@ class Bells:
             for end in pair:
                 end.setblocking(False)
         self._pairs = pairs
-        self._flags = mmap.mmap(-1, worker_count)
+        self._waiting = mmap.mmap(-1, worker_count)
+        self._missed = mmap.mmap(-1, worker_count)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def set_waiting(self, worker: int, *, waiting: bool) -> None:
         """Say whether anybody waits in this worker."""
-        self._flags[worker] = 1 if waiting else 0
+        self._waiting[worker] = 1 if waiting else 0
 
-    def ring_others(self, worker: int) -> None:
-        """Ring the bell of every other worker in which somebody waits."""
+    def ring_others(self, worker: int, shards: AbstractSet[ShardKey]) -> None:
+        """Ring the bell of every other worker in which somebody waits, for these shards."""
+        ring = b""
         for other, (_, tongue) in enumerate(self._pairs):
-            if other == worker or not self._flags[other]:
+            if other == worker or not self._waiting[other]:
                 continue
+            ring = ring or _ring(shards)
             try:
-                tongue.send(b"\0")
+                tongue.send(ring)
             except BlockingIOError:
-                # Its bell is full of rings that it has not heard yet: one more would tell it nothing.
-                continue
+                self._miss(other)
+
+    def hear(self, worker: int) -> set[ShardKey] | None:
+        """Hear for which shards the bell rang; None: for any."""
+        ear = self.ear(worker)
+        rings: list[bytes] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                rings.append(ear.recv(_RING_BYTE_COUNT_MAX))
+        # Only now, when there is room again: whoever meets a full bell from here on rings once more.
+        has_missed = bool(self._missed[worker])
+        if has_missed:
+            self._missed[worker] = 0
+        if has_missed or _EVERYTHING in rings:
+            return None
+        return {shard for ring in set(rings) for shard in ShardKey.unpack_all(ring)}
 
     def ear(self, worker: int) -> socket.socket:
         """Give the socket on which a worker hears its bell."""
@@ -52,18 +79,25 @@ class Bells:
         for pair in self._pairs:
             for end in pair:
                 end.close()
-        self._flags.close()
+        self._waiting.close()
+        self._missed.close()
+
+    def _miss(self, worker: int) -> None:
+        """Note that a bell was full. If it was emptied before the note was there, it rings once more for the note."""
+        self._missed[worker] = 1
+        with contextlib.suppress(BlockingIOError):
+            self._pairs[worker][1].send(_EVERYTHING)
 
 
 class Wakeups:
-    """Who waits in this process, and how a commit reaches them."""
+    """Who waits in this process for which shard, and how a commit reaches them."""
 
     def __init__(self, bells: Bells, *, worker: int) -> None:
         self._bells = bells
         self._worker = worker
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters_by_shard: dict[ShardKey, set[asyncio.Future[None]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._is_ending = False
+        self.is_ending = False
 
     def listen(self) -> None:
         """Start to hear the bell on the running loop."""
@@ -72,8 +106,8 @@ class Wakeups:
 
     def end_waits(self) -> None:
         """Wake whoever waits, for good: from now on nobody waits here, so that a server can stop at once."""
-        self._is_ending = True
-        self.wake_here()
+        self.is_ending = True
+        self.wake_all()
 
     def close(self) -> None:
         """Stop hearing, and wake whoever still waits."""
@@ -81,45 +115,77 @@ class Wakeups:
             self._loop.remove_reader(self._bells.ear(self._worker))
             self._loop = None
         self._bells.set_waiting(self._worker, waiting=False)
-        self.wake_here()
+        self.wake_all()
 
-    def committed(self) -> None:
-        """Tell the other workers; from the committing thread."""
-        self._bells.ring_others(self._worker)
+    def committed(self, shards: AbstractSet[ShardKey]) -> None:
+        """Tell the other workers that these shards have something new; from any thread."""
+        if shards:
+            self._bells.ring_others(self._worker, shards)
 
-    def wake_here(self) -> None:
+    def wake_here(self, shards: AbstractSet[ShardKey]) -> None:
+        """Wake whoever waits for these shards in this process; on its loop."""
+        if not self._waiters_by_shard:
+            return
+        for shard in shards:
+            self._wake(shard)
+
+    def wake_all(self) -> None:
         """Wake whoever waits in this process; on its loop."""
-        waiters, self._waiters = self._waiters, set()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        for shard in list(self._waiters_by_shard):
+            self._wake(shard)
 
-    async def wait(self, is_ready: Callable[[], bool], *, timeout_s: float) -> bool:
-        """Wait until the condition holds, looking after each commit anywhere; False when the time is up."""
+    async def wait(
+        self, shard: ShardKey, is_ready: Callable[[], bool], *, timeout_s: float, is_content_with_any: bool = False
+    ) -> bool:
+        """Wait until the condition holds, looking after each commit to the shard anywhere; False when the time is up.
+
+        ``is_content_with_any``: after the first look, any news of the shard is enough.
+        """
         deadline = asyncio.get_running_loop().time() + timeout_s
         while True:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(waiter)
-            # The flag goes up before the look, so a commit after the look must see it.
-            self._bells.set_waiting(self._worker, waiting=True)
+            waiter = self._add_waiter(shard)
             try:
                 if is_ready():
                     return True
-                if self._is_ending:
+                if self.is_ending:
                     return False
                 async with asyncio.timeout_at(deadline):
                     await waiter
+                if is_content_with_any:
+                    return True
             except TimeoutError:
                 return is_ready()
             finally:
-                self._waiters.discard(waiter)
-                if not self._waiters:
-                    self._bells.set_waiting(self._worker, waiting=False)
+                self._remove_waiter(shard, waiter)
+
+    def _add_waiter(self, shard: ShardKey) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters_by_shard.setdefault(shard, set()).add(waiter)
+        # The flag goes up before the look, so a commit after the look must see it.
+        self._bells.set_waiting(self._worker, waiting=True)
+        return waiter
+
+    def _remove_waiter(self, shard: ShardKey, waiter: asyncio.Future[None]) -> None:
+        waiters = self._waiters_by_shard.get(shard)
+        if waiters is not None:
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiters_by_shard[shard]
+        if not self._waiters_by_shard:
+            self._bells.set_waiting(self._worker, waiting=False)
+
+    def _wake(self, shard: ShardKey) -> None:
+        for waiter in self._waiters_by_shard.pop(shard, ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _heard(self) -> None:
-        ear = self._bells.ear(self._worker)
-        try:
-            while ear.recv(16):
-                pass
-        except BlockingIOError:
-            self.wake_here()
+        shards = self._bells.hear(self._worker)
+        if shards is None:
+            self.wake_all()
+        else:
+            self.wake_here(shards)
+
+
+def _ring(shards: AbstractSet[ShardKey]) -> bytes:
+    return _EVERYTHING if len(shards) > _NAMED_COUNT_MAX else b"".join([shard.pack() for shard in shards])

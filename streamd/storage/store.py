@@ -25,6 +25,8 @@ __all__ = ["Store"]
 
 T = TypeVar("T")
 _READER_THREAD_COUNT = 2
+# Streams are numbered from 1, so nothing is ever told of this one.
+_NO_SHARD = ShardKey(0, 0)
 
 
 class Store:
@@ -132,7 +134,9 @@ class Store:
     async def seal(self, shards: Iterable[ShardKey]) -> dict[ShardKey, int]:
         """Close shards for ever: the last position each can hold. Sealing again gives the same. Raises ShardMissing."""
         wanted = list(shards)
-        return await self._committer.change(lambda transaction: {s: self._log.seal(transaction, s) for s in wanted})
+        return await self._committer.change(
+            lambda transaction: {s: self._log.seal(transaction, s) for s in wanted}, shards=wanted
+        )
 
     async def trim(self, shard: ShardKey, *, before_ms: int) -> Trimmed:
         """Remove some of what arrived before a time. Raises ShardMissing."""
@@ -149,12 +153,37 @@ class Store:
     async def drop(self, shard: ShardKey) -> bool:
         """Remove some of a shard; True once all of it is gone."""
         return await self._committer.change(
-            lambda transaction: self._log.drop(transaction, shard, block_count_max=TRIM_BLOCK_COUNT_MAX)
+            lambda transaction: self._log.drop(transaction, shard, block_count_max=TRIM_BLOCK_COUNT_MAX),
+            shards=[shard],
         )
 
     async def wait_past(self, shard: ShardKey, *, after: int, timeout_s: float) -> bool:
         """Wait until the shard holds something after a position, or is sealed or gone; False when the time is up."""
-        return await self._wakeups.wait(lambda: self._is_past(shard, after), timeout_s=timeout_s)
+        return await self._wakeups.wait(shard, lambda: self._is_past(shard, after), timeout_s=timeout_s)
+
+    async def wait_for_news(self, shard: ShardKey, *, after: int, timeout_s: float) -> bool:
+        """Wait until the shard holds something after a position, or a nudge; False when the time is up.
+
+        Unlike ``wait_past`` it sleeps on at a sealed shard, whose way on is not known before a nudge tells so.
+        """
+        return await self._wakeups.wait(
+            shard, lambda: self._has_more(shard, after), timeout_s=timeout_s, is_content_with_any=True
+        )
+
+    async def rest(self, *, timeout_s: float) -> None:
+        """Wait for a while; no longer than until waits are ended."""
+        await self._wakeups.wait(_NO_SHARD, lambda: False, timeout_s=timeout_s)
+
+    def nudge(self, shards: Iterable[ShardKey]) -> None:
+        """Have everybody who waits for these shards, in any process, look again: what is above the log changed."""
+        wanted = set(shards)
+        self._wakeups.committed(wanted)
+        self._wakeups.wake_here(wanted)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nobody may wait here any more."""
+        return self._wakeups.is_ending
 
     def end_waits(self) -> None:
         """Wake every waiting reader of this process, for good: it is about to stop."""
@@ -235,9 +264,16 @@ class Store:
             return self._log.position_at(transaction, shard, time_ms=time_ms)
 
     def _is_past(self, shard: ShardKey, after: int) -> bool:
+        state = self._state_or_none(shard)
+        return state is None or not state.is_open or after + 1 < state.next_position
+
+    def _has_more(self, shard: ShardKey, after: int) -> bool:
+        state = self._state_or_none(shard)
+        return state is None or after + 1 < state.next_position
+
+    def _state_or_none(self, shard: ShardKey) -> ShardState | None:
         with self._environment.read() as transaction:
             try:
-                state = self._log.state(transaction, shard)
+                return self._log.state(transaction, shard)
             except ShardMissing:
-                return True
-        return not state.is_open or after + 1 < state.next_position
+                return None
