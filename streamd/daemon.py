@@ -18,6 +18,7 @@ from streamd.engine.reshard import Resharder
 from streamd.engine.retention import Janitor
 from streamd.engine.shards import Shards
 from streamd.engine.streams import Streams
+from streamd.engine.subscriptions import Subscriptions
 from streamd.errors import StoreFailed
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
@@ -95,10 +96,12 @@ class Worker:
         resharder = Resharder(store, streams, clock, transition_ms=account.transition_ms)
         keys = Keys(lambda: self._directory.master_key(self._config.store.master_key))
         quotas = Quotas(counters, clock, metrics, mode=LimitsMode(account.limits_mode))
+        shards = Shards(store, streams, resharder, keys, quotas, clock)
         return Engine(
             store=store,
             streams=streams,
-            shards=Shards(store, streams, resharder, keys, quotas, clock),
+            shards=shards,
+            subscriptions=Subscriptions(store, streams, shards, quotas, counters, clock, metrics),
             resharder=resharder,
             keys=keys,
             quotas=quotas,

@@ -91,6 +91,9 @@ class Metrics:
         self._iterator_age = self._gauge(
             "streamd_iterator_age_seconds", "How far the last read was behind the newest record", _STREAM
         )
+        self._open_subscriptions = self._gauge(
+            "streamd_open_subscriptions", "Subscriptions to shards that are pushed to now", (), mode="livesum"
+        )
         self._commit_bytes = self._histogram("streamd_commit_bytes", "Bytes of records in one commit", _BYTES)
         self._commit_seconds = self._histogram(
             "streamd_commit_duration_seconds", "Writing and syncing one commit", _SECONDS
@@ -158,6 +161,10 @@ class Metrics:
             self._shard_iterator_age.labels(self._label(stream), shard).set(amount / 1000)
         else:
             self._shard_counters[metric].labels(self._label(stream), shard).inc(amount)
+
+    def subscribed(self, change: int) -> None:
+        """Count a subscription that was opened (1) or has ended (-1)."""
+        self._open_subscriptions.inc(change)
 
     def throttled(self, stream: str, kind: str, *, count: int, is_shadow: bool) -> None:
         """Count records or calls over AWS's limits: refused, or in shadow only counted."""

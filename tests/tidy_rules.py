@@ -55,6 +55,7 @@ BROAD_CATCHES = {
     "streamd/demo/reading.py": "what stops the reading thread is raised again by the task that waits for its pieces",
     "streamd/kinesis/operation.py": "a bug in one operation is logged, and answered as an internal failure",
     "streamd/server/http2_hall.py": "a page that cannot be written is logged and answered 500, as aiohttp does it",
+    "streamd/server/lean.py": "a bug in a pushed answer is logged, and ends its connection alone",
     "streamd/server/http2_streams.py": "a bug in a pushed answer is logged, and ends that stream alone",
     "streamd/supervisor.py": "the last frame of a worker: nobody else can tell what ended it",
 }

@@ -18,6 +18,7 @@ __all__ = [
     "ITERATOR_AGE_MS_MAX",
     "ON_DEMAND_SHARD_COUNT",
     "PARTITION_KEY_LENGTH_MAX",
+    "PUSH_BYTE_COUNT_MAX",
     "PUT_RECORDS_BYTE_COUNT_MAX",
     "PUT_RECORDS_COUNT_MAX",
     "RECORD_KIB_DEFAULT",
@@ -28,6 +29,9 @@ __all__ = [
     "SHARD_READ_CALL_RATE",
     "SHARD_WRITE_BYTE_RATE",
     "SHARD_WRITE_RECORD_RATE",
+    "SUBSCRIPTION_GUARD_MS",
+    "SUBSCRIPTION_IDLE_MS",
+    "SUBSCRIPTION_MS_MAX",
     "TAG_COUNT_MAX",
     "TOKEN_AGE_MS_MAX",
     "TRIM_BLOCK_COUNT_MAX",
@@ -58,6 +62,14 @@ SHARD_WRITE_BYTE_RATE: Final = 1 * MIB
 SHARD_WRITE_RECORD_RATE: Final = 1000
 SHARD_READ_BYTE_RATE: Final = 2 * MIB
 SHARD_READ_CALL_RATE: Final = 5
+SUBSCRIPTION_MS_MAX: Final = 300_000
+SUBSCRIPTION_GUARD_MS: Final = 5_000
+# How long a subscription says nothing: about as long as Kinesis does.
+SUBSCRIPTION_IDLE_MS: Final = 5_000
+
+# One pushed event: a block at most, so that none is read and verified twice, and a slow taker holds little memory. A
+# record that is larger comes alone.
+PUSH_BYTE_COUNT_MAX: Final = 1 * MIB
 
 # 10 MiB of data in base64 with 500 keys of 256 characters escaped at their worst still fits.
 BODY_BYTE_COUNT_MAX: Final = 20 * MIB

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from streamd.core.hash_keys import HashKeyRange, digest_of_hash_key, even_ranges
-from streamd.core.sequence_numbers import SequenceNumber
+from streamd.core.sequence_numbers import GAP_S, SequenceNumber
 
 __all__ = [
     "Closing",
@@ -83,6 +83,10 @@ class Shard:
         return SequenceNumber(
             shard_created_s=self.created_s, shard_index=self.index, position=position, arrival_s=arrival_s
         )
+
+    def number_after(self, position: int) -> SequenceNumber:
+        """Give the number of the place after a position's record, which is before every later record."""
+        return self.sequence_number(position, arrival_s=GAP_S)
 
     @property
     def starting_sequence_number(self) -> str:

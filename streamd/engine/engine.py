@@ -9,6 +9,7 @@ from streamd.engine.quotas import Quotas
 from streamd.engine.reshard import Resharder
 from streamd.engine.shards import Shards
 from streamd.engine.streams import Streams
+from streamd.engine.subscriptions import Subscriptions
 from streamd.metrics import Metrics
 from streamd.storage.store import Store
 
@@ -22,6 +23,7 @@ class Engine:
     store: Store
     streams: Streams
     shards: Shards
+    subscriptions: Subscriptions
     resharder: Resharder
     keys: Keys
     quotas: Quotas

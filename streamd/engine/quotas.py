@@ -37,6 +37,7 @@ class Quotas:
         self._metrics = metrics
         self._mode = mode
         self.is_on = mode is not LimitsMode.OFF
+        self.is_enforced = mode is LimitsMode.AWS
 
     def write(self, stream: Stream, shard: Shard, *, byte_count: int) -> bool:
         """Take one record from a shard's write limits; False when it must be refused."""

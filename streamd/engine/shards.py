@@ -52,6 +52,7 @@ class ReadBatch:
     """
 
     shard: Shard
+    byte_count_max: int = GET_RECORDS_BYTE_COUNT_MAX
     sequence_numbers: list[str] = field(default_factory=list)
     arrivals_ms: list[int] = field(default_factory=list)
     keys: list[bytes | None] = field(default_factory=list)
@@ -129,8 +130,16 @@ class Shards:
             for key, explicit in zip(keys, hash_keys, strict=True)
         )
 
-    async def read(self, stream: Stream, shard: Shard, *, after: int, limit: int) -> ReadBatch:
-        """Read up to ``limit`` records, and up to the bound on bytes, after a position.
+    async def read(
+        self,
+        stream: Stream,
+        shard: Shard,
+        *,
+        after: int,
+        limit: int,
+        byte_count_max: int = GET_RECORDS_BYTE_COUNT_MAX,
+    ) -> ReadBatch:
+        """Read up to ``limit`` records and ``byte_count_max`` bytes (or one larger record) after a position.
 
         Raises ShardMissing, BlockDamaged, MasterKeyMissing.
         """
@@ -138,11 +147,11 @@ class Shards:
         run = await self._store.read(
             ShardKey(stream.number, shard.index),
             after=after,
-            byte_count_max=GET_RECORDS_BYTE_COUNT_MAX,
+            byte_count_max=byte_count_max,
             record_count_max=limit,
             horizon_ms=stream.horizon_ms(now_ms),
         )
-        batch = ReadBatch(shard=shard)
+        batch = ReadBatch(shard=shard, byte_count_max=byte_count_max)
         position = after
         for block in run.blocks:
             position = self._take(stream, batch, block, after=position, limit=limit)
@@ -255,7 +264,7 @@ class Shards:
             body = key.open(body, shard_index=batch.shard.index, record_count=header.record_count)
         first = max(0, after + 1 - block.position)
         last = min(header.record_count, first + limit - len(batch.data))
-        room = GET_RECORDS_BYTE_COUNT_MAX - batch.byte_count
+        room = batch.byte_count_max - batch.byte_count
         for place, size in enumerate(sizes(body, record_count=header.record_count)[first:last], start=first):
             if size > room and (batch.data or place > first):
                 last = place
@@ -270,7 +279,7 @@ class Shards:
         batch.keys += columns.keys
         batch.data += columns.data
         batch.is_encrypted += [header.is_encrypted] * (last - first)
-        batch.byte_count = GET_RECORDS_BYTE_COUNT_MAX - room
+        batch.byte_count = batch.byte_count_max - room
         return block.position + last - 1
 
 

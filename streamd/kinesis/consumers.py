@@ -75,7 +75,7 @@ async def deregister_stream_consumer(engine: Engine, call: Call) -> Answer:
         gone = replace(consumer, deleting_ms=now_ms, gone_ms=now_ms + engine.transition_ms)
         return stream.with_consumer(gone, now_ms=now_ms)
 
-    await engine.streams.change(stream_name, decide)
+    engine.subscriptions.nudge(await engine.streams.change(stream_name, decide))
     return None
 
 

@@ -12,8 +12,8 @@ __all__ = ["TARGET_PREFIX", "Answer", "Call", "Handler", "Reply"]
 TARGET_PREFIX = "Kinesis_20131202."
 """What stands in front of an operation's name in a request's ``X-Amz-Target``."""
 
-Answer: TypeAlias = Mapping[str, Any] | bytes | None
-"""A document to encode, a body that is encoded already, or nothing (AWS's empty answer)."""
+Answer: TypeAlias = Mapping[str, Any] | bytes | AsyncGenerator[bytes, None] | None
+"""A document to encode, a body that is encoded already, an event stream's messages, or nothing (AWS's empty answer)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ the next request is served.
 import logging
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from random import getrandbits
 from typing import Protocol
 
@@ -29,6 +29,7 @@ __all__ = ["Authenticates", "KinesisDialect"]
 
 _LOG = logging.getLogger(__name__)
 _PUT_RECORD = "PutRecord"
+_EVENT_STREAM = "application/vnd.amazon.eventstream"
 _XML_NO_SERVICE = (
     b"<AccessDeniedException>\n"
     b"  <Message>Unable to determine service/operation name to be authorized</Message>\n"
@@ -71,11 +72,10 @@ class KinesisDialect:
         spoken = codec if codec in (JSON, CBOR) else CBOR
         try:
             answer = await self._answer(request, codec, operation if is_known else None)
-            reply, error = _reply(200, _body(answer, spoken), content_type=spoken.content_type), ""
+            reply, error = _good_reply(answer, spoken), ""
         except Exception as cause:
             fault = self._fault(operation, cause)
-            reply = _reply(fault.status, spoken.encode_fault(fault), content_type=spoken.content_type)
-            error = fault.code
+            reply, error = _fault_reply(fault, spoken), fault.code
         name = operation if is_known else "Unknown"
         self._engine.metrics.answered(name, error=error, durations_s=[time.perf_counter() - started])
         return reply
@@ -109,11 +109,11 @@ class KinesisDialect:
         for put, outcome in zip(puts, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 fault = fault_by_cause[outcome]
-                error, status, body = fault.code, fault.status, put.codec.encode_fault(fault)
+                reply, error = _fault_reply(fault, put.codec), fault.code
             else:
-                error, status, body = "", 200, _body(outcome, put.codec)
+                reply, error = _good_reply(outcome, put.codec), ""
             durations_s_by_error.setdefault(error, []).append(now_s - put.read_s)
-            replies.append(_reply(status, body, content_type=put.codec.content_type))
+            replies.append(reply)
         for error, durations_s in durations_s_by_error.items():
             self._engine.metrics.answered(_PUT_RECORD, error=error, durations_s=durations_s)
         return replies
@@ -222,10 +222,21 @@ def _plain_body(request: SignedRequest) -> bytes:
     return body
 
 
-def _body(answer: Answer, codec: Codec) -> bytes:
-    if answer is None:
-        return b""
-    return answer if isinstance(answer, bytes) else codec.encode(answer)
+def _good_reply(answer: Answer, codec: Codec) -> Reply:
+    match answer:
+        case AsyncGenerator():
+            return _reply(200, b"", content_type=_EVENT_STREAM)._replace(frames=answer)
+        case None:
+            body = b""
+        case bytes():
+            body = answer
+        case _:
+            body = codec.encode(answer)
+    return _reply(200, body, content_type=codec.content_type)
+
+
+def _fault_reply(fault: Fault, codec: Codec) -> Reply:
+    return _reply(fault.status, codec.encode_fault(fault), content_type=codec.content_type)
 
 
 def _plain_json_reply(request: SignedRequest) -> Reply:

@@ -14,6 +14,7 @@ from streamd.kinesis.exchange import Handler
 from streamd.kinesis.listing import list_shards
 from streamd.kinesis.monitoring import disable_enhanced_monitoring, enable_enhanced_monitoring
 from streamd.kinesis.policies import delete_resource_policy, get_resource_policy, put_resource_policy
+from streamd.kinesis.pushing import subscribe_to_shard
 from streamd.kinesis.reading import get_records, get_shard_iterator
 from streamd.kinesis.records import put_record, put_records
 from streamd.kinesis.resharding import merge_shards, split_shard, update_shard_count
@@ -76,6 +77,7 @@ HANDLER_BY_OPERATION: MappingProxyType[str, Handler] = MappingProxyType(
         "SplitShard": split_shard,
         "StartStreamEncryption": start_stream_encryption,
         "StopStreamEncryption": stop_stream_encryption,
+        "SubscribeToShard": subscribe_to_shard,
         "TagResource": tag_resource,
         "UntagResource": untag_resource,
         "UpdateAccountSettings": update_account_settings,
@@ -102,7 +104,6 @@ LATER_OPERATIONS = frozenset(
         "ReceiveDeadLetterQueueRecords",
         "ReceiveQueueRecords",
         "RestoreDeadLetterQueueRecords",
-        "SubscribeToShard",
         "UpdateChannel",
         "UpdateDeadLetterQueueRecordsVisibility",
         "UpdateQueue",

@@ -19,6 +19,7 @@ from streamd.errors import (
     StreamExists,
     StreamNotActive,
     StreamNotFound,
+    SubscriptionTaken,
     TokenExpired,
     TokenInvalid,
 )
@@ -66,6 +67,12 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             return Fault(
                 "ResourceNotFoundException",
                 f"Consumer {error.consumer_name} under stream: {error.stream_name}, account {account_id} not found.",
+            )
+        case SubscriptionTaken():
+            return Fault(
+                "ResourceInUseException",
+                f"Another active subscription exists for this consumer: {account_id}:{error.stream_name}:"
+                f"{error.shard_id}:{error.consumer_name}",
             )
         case IteratorExpired():
             return Fault("ExpiredIteratorException", _expired_sentence(error))

@@ -85,7 +85,7 @@ async def delete_stream(engine: Engine, call: Call) -> Answer:
             return stream
         return replace(stream, deleting_ms=now_ms, gone_ms=now_ms + engine.transition_ms)
 
-    await engine.streams.change(stream_name_of(engine, call), decide)
+    engine.subscriptions.nudge(await engine.streams.change(stream_name_of(engine, call), decide))
     return None
 
 

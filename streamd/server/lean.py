@@ -11,9 +11,10 @@ connection may idle, and the number of connections. One request of a connection 
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import NoReturn, Protocol, cast
@@ -27,6 +28,7 @@ from streamd.server.put_lanes import AnswersPuts, Asker, PutLanes
 
 __all__ = ["Dialect", "HandOver", "KeptConnection", "LeanConnection", "LeanHall"]
 
+_LOG = logging.getLogger(__name__)
 _HEAD_BYTE_COUNT_MAX = 64 * 1024
 _PIPELINE_BYTE_COUNT_MAX = 64 * 1024
 _PATIENCE_S = 60.0
@@ -166,6 +168,8 @@ class LeanConnection(asyncio.Protocol):
         "_is_paused",
         "_is_taken_slowly",
         "_keeps_alive",
+        "_push",
+        "_room",
         "_since_s",
         "_transport",
     )
@@ -184,6 +188,8 @@ class LeanConnection(asyncio.Protocol):
         self._is_paused = False
         self._is_taken_slowly = False
         self._since_s = time.monotonic()
+        self._push: asyncio.Task[None] | None = None
+        self._room: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the connection, or end it when there are too many."""
@@ -198,6 +204,8 @@ class LeanConnection(asyncio.Protocol):
         """Forget the connection; a request in hand is still carried out, only nobody hears of it."""
         self._hall.forget(self)
         self._transport = None
+        if self._push is not None:
+            self._push.cancel()
 
     def eof_received(self) -> bool:
         """Keep a half-closed connection until the request in hand is answered."""
@@ -211,7 +219,10 @@ class LeanConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that the client has caught up."""
         self._is_full = False
-        if self._is_taken_slowly:
+        if self._room is not None:
+            if not self._room.done():
+                self._room.set_result(None)
+        elif self._is_taken_slowly:
             self._go_on()
 
     def data_received(self, data: bytes) -> None:
@@ -296,6 +307,10 @@ class LeanConnection(asyncio.Protocol):
 
     def reply(self, reply: Reply) -> None:
         """Answer the request in hand. The next one waits until the client has taken this answer."""
+        if reply.frames is not None:
+            assert self._hall.group is not None
+            self._push = self._hall.group.create_task(self._answer_with_frames(reply, reply.frames))
+            return
         transport = self._transport
         if transport is None or transport.is_closing():
             self._is_busy = False
@@ -306,6 +321,9 @@ class LeanConnection(asyncio.Protocol):
             transport.write(head + reply.body)
         else:
             transport.writelines([head, reply.body])
+        self._end_answer(transport, is_last=is_last)
+
+    def _end_answer(self, transport: asyncio.Transport, *, is_last: bool) -> None:
         if is_last:
             # What the client has not taken yet is still sent.
             transport.close()
@@ -314,6 +332,36 @@ class LeanConnection(asyncio.Protocol):
             self._since_s = time.monotonic()
         else:
             self._go_on()
+
+    async def _answer_with_frames(self, reply: Reply, frames: AsyncGenerator[bytes, None]) -> None:
+        """Send frames as they come, each as a chunk; the next is asked for when the client has room for it."""
+        async with aclosing(frames):
+            transport = self._transport
+            if transport is None or transport.is_closing():
+                self._is_busy = False
+                return
+            is_last = self._is_ending or not self._keeps_alive
+            transport.write(self._written_head(reply, is_last=is_last))
+            try:
+                async for frame in frames:
+                    if frame:
+                        transport.writelines([b"%x\r\n" % len(frame), frame, b"\r\n"])
+                        await self._until_room()
+            except Exception:  # a bug of whoever makes the frames ends this answer and no other
+                _LOG.exception("an answer broke off; this is a bug in streamd")
+                transport.abort()
+                return
+        self._push = None
+        transport.write(b"0\r\n\r\n")
+        self._end_answer(transport, is_last=is_last or self._is_ending)
+
+    async def _until_room(self) -> None:
+        """Wait until the client has taken enough of what was sent."""
+        if self._is_full:
+            self._room = asyncio.get_running_loop().create_future()
+            self._is_taken_slowly, self._since_s = True, time.monotonic()
+            await self._room
+            self._is_taken_slowly, self._room = False, None
 
     def _go_on(self) -> None:
         """Turn to the next request."""
@@ -327,11 +375,11 @@ class LeanConnection(asyncio.Protocol):
             self._read_head()
 
     def _written_head(self, reply: Reply, *, is_last: bool) -> bytes:
-        return b"%b%b%bContent-Length: %d\r\n\r\n" % (
+        return b"%b%b%b%b\r\n\r\n" % (
             self._hall.opening(reply.status),
             reply.fields,
             b"Connection: close\r\n" if is_last else b"",
-            len(reply.body),
+            b"Content-Length: %d" % len(reply.body) if reply.frames is None else b"Transfer-Encoding: chunked",
         )
 
     def _hand_over(self) -> None:

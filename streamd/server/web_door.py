@@ -6,12 +6,14 @@ start: aiohttp takes a third of the time that a start takes, and no put needs it
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX
 from streamd.core.sigv4 import SignedRequest
+from streamd.kinesis.exchange import Reply
 from streamd.server.lean import Dialect
 from streamd.server.pages import Page
 
@@ -63,7 +65,22 @@ class WebDoor:
         reply = await self._dialect.answer(
             SignedRequest(method=request.method, path=path, query=query, headers=_headers_of(request), body=body)
         )
+        if reply.frames is not None:
+            return await _pushed(request, reply, reply.frames)
         return web.Response(status=reply.status, headers={**reply.headers, **_SERVER}, body=reply.body)
+
+
+async def _pushed(request: web.BaseRequest, reply: Reply, frames: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+    """Send frames as they come; the next is asked for when the client has room for it."""
+    response = web.StreamResponse(status=reply.status, headers={**reply.headers, **_SERVER})
+    async with aclosing(frames):
+        # A client that went away is nobody's fault.
+        with suppress(ConnectionError):
+            await response.prepare(request)
+            async for frame in frames:
+                await response.write(frame)
+            await response.write_eof()
+    return response
 
 
 def _last_response(status: int) -> web.Response:

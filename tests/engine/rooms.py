@@ -26,6 +26,7 @@ from streamd.engine.reshard import Resharder
 from streamd.engine.retention import Janitor
 from streamd.engine.shards import Shards
 from streamd.engine.streams import Streams
+from streamd.engine.subscriptions import SubscriptionRules, Subscriptions
 from streamd.errors import StoreFailed
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
@@ -39,6 +40,8 @@ __all__ = ["HOUR_MS", "Placed", "Refusal", "Rooms", "open_rooms"]
 
 HOUR_MS = 3_600_000
 _SIZE_MAX = 1 << 30
+# Nothing is said of its own accord: a test sees what its own steps brought about.
+QUIET_RULES = SubscriptionRules(idle_ms=HOUR_MS)
 
 
 class Placed(NamedTuple):
@@ -132,7 +135,12 @@ class Rooms:
 
 @asynccontextmanager
 async def open_rooms(
-    path: Path, clock: ManualClock, *, transition_ms: int = 0, limits: LimitsMode = LimitsMode.OFF
+    path: Path,
+    clock: ManualClock,
+    *,
+    transition_ms: int = 0,
+    limits: LimitsMode = LimitsMode.OFF,
+    rules: SubscriptionRules = QUIET_RULES,
 ) -> AsyncIterator[Rooms]:
     """Open the rooms on a data directory, and close them again."""
     directory = await asyncio.to_thread(DataDirectory(path).open)
@@ -150,10 +158,12 @@ async def open_rooms(
     resharder = Resharder(store, streams, clock, transition_ms=transition_ms)
     keys = Keys(lambda: directory.master_key(None))
     quotas = Quotas(counters, clock, metrics, mode=limits)
+    shards = Shards(store, streams, resharder, keys, quotas, clock)
     engine = Engine(
         store=store,
         streams=streams,
-        shards=Shards(store, streams, resharder, keys, quotas, clock),
+        shards=shards,
+        subscriptions=Subscriptions(store, streams, shards, quotas, counters, clock, metrics, rules=rules),
         resharder=resharder,
         keys=keys,
         quotas=quotas,
