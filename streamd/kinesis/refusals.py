@@ -64,16 +64,12 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
                 f"Shard {error.shard_id} in stream {error.stream_name} under account {account_id} does not exist",
             )
         case ConsumerNotFound():
-            return Fault(
-                "ResourceNotFoundException",
-                f"Consumer {error.consumer_name} under stream: {error.stream_name}, account {account_id} not found.",
+            sentence = (
+                f"Consumer {error.consumer_name} under stream: {error.stream_name}, account {account_id} not found."
             )
+            return Fault("ResourceNotFoundException", sentence)
         case SubscriptionTaken():
-            return Fault(
-                "ResourceInUseException",
-                f"Another active subscription exists for this consumer: {account_id}:{error.stream_name}:"
-                f"{error.shard_id}:{error.consumer_name}",
-            )
+            return Fault("ResourceInUseException", _taken_sentence(error, account_id))
         case IteratorExpired():
             return Fault("ExpiredIteratorException", _expired_sentence(error))
         case TokenExpired():
@@ -104,6 +100,11 @@ def _authentication_fault(error: AuthenticationError) -> Fault:
         if isinstance(error, kind):
             return Fault(code, str(error))
     return Fault("AccessDeniedException", str(error))
+
+
+def _taken_sentence(error: SubscriptionTaken, account_id: str) -> str:
+    place = f"{account_id}:{error.stream_name}:{error.shard_id}:{error.consumer_name}"
+    return f"Another active subscription exists for this consumer: {place}"
 
 
 def _expired_sentence(error: IteratorExpired) -> str:

@@ -343,17 +343,20 @@ class LeanConnection(asyncio.Protocol):
             is_last = self._is_ending or not self._keeps_alive
             transport.write(self._written_head(reply, is_last=is_last))
             try:
-                async for frame in frames:
-                    if frame:
-                        transport.writelines([b"%x\r\n" % len(frame), frame, b"\r\n"])
-                        await self._until_room()
+                await self._send_chunks(transport, frames)
             except Exception:  # a bug of whoever makes the frames ends this answer and no other
                 _LOG.exception("an answer broke off; this is a bug in streamd")
                 transport.abort()
                 return
         self._push = None
-        transport.write(b"0\r\n\r\n")
         self._end_answer(transport, is_last=is_last or self._is_ending)
+
+    async def _send_chunks(self, transport: asyncio.Transport, frames: AsyncGenerator[bytes, None]) -> None:
+        async for frame in frames:
+            if frame:
+                transport.writelines([b"%x\r\n" % len(frame), frame, b"\r\n"])
+                await self._until_room()
+        transport.write(b"0\r\n\r\n")
 
     async def _until_room(self) -> None:
         """Wait until the client has taken enough of what was sent."""

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,6 +32,12 @@ class Fan:
         self.client.create_stream(StreamName=name, ShardCount=shard_count)
         self.arn = self.client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamARN"]
         self.consumer = self.register("c")
+        self._events: list[Events] = []
+
+    def close(self) -> None:
+        """Hang up on every subscription."""
+        for events in self._events:
+            events.close()
 
     def register(self, name: str) -> str:
         """Register one more consumer; its ARN."""
@@ -54,7 +60,8 @@ class Fan:
         answer = self.client.subscribe_to_shard(
             ConsumerARN=consumer or self.consumer, ShardId=shard, StartingPosition={"Type": kind, **position}
         )
-        return Events(answer["EventStream"])
+        self._events.append(Events(answer["EventStream"]))
+        return self._events[-1]
 
 
 class Events:
@@ -85,10 +92,27 @@ class Events:
         self.stream.close()
 
 
+MakeFan = Callable[..., Fan]
+
+
 @pytest.fixture
-def fan(daemon: Daemon, stream_name: str) -> Fan:
+def make_fan(stream_name: str) -> Iterator[MakeFan]:
+    """Give a function that makes streams with one consumer; subscriptions end after the test."""
+    made: list[Fan] = []
+
+    def make(daemon: Daemon, *, shard_count: int = 1) -> Fan:
+        made.append(Fan(daemon, stream_name, shard_count=shard_count))
+        return made[-1]
+
+    yield make
+    for fan in made:
+        fan.close()
+
+
+@pytest.fixture
+def fan(daemon: Daemon, make_fan: MakeFan) -> Fan:
     """Give a stream of one shard with one consumer."""
-    return Fan(daemon, stream_name)
+    return make_fan(daemon)
 
 
 def test_what_is_there_is_pushed_and_what_comes_follows(fan: Fan) -> None:
@@ -201,8 +225,8 @@ def test_a_split_ends_the_subscription_and_names_the_children(fan: Fan) -> None:
     assert last["ChildShards"][1]["HashKeyRange"]["StartingHashKey"] == str(1 << 127)
 
 
-def test_a_merge_is_named_to_the_subscribers_of_both_parents(daemon: Daemon, stream_name: str) -> None:
-    fan = Fan(daemon, stream_name, shard_count=2)
+def test_a_merge_is_named_to_the_subscribers_of_both_parents(daemon: Daemon, make_fan: MakeFan) -> None:
+    fan = make_fan(daemon, shard_count=2)
     parents = [_SHARD, "shardId-000000000001"]
     subscriptions = [fan.subscribe(shard=parent) for parent in parents]
     for events in subscriptions:
@@ -307,8 +331,8 @@ def test_a_call_that_cannot_be_answered_is_refused_before_any_event(
     events.close()
 
 
-def test_a_number_of_another_shard_is_refused(daemon: Daemon, stream_name: str) -> None:
-    fan = Fan(daemon, stream_name, shard_count=2)
+def test_a_number_of_another_shard_is_refused(daemon: Daemon, make_fan: MakeFan) -> None:
+    fan = make_fan(daemon, shard_count=2)
     put = fan.client.put_record(StreamName=fan.name, Data=b"x", PartitionKey="k", ExplicitHashKey="0")
 
     with pytest.raises(ClientError, match="It encodes shardId-000000000000, while it was used in a call to a shard"):
@@ -400,10 +424,10 @@ def test_large_records_are_pushed_whole(fan: Fan) -> None:
 
 
 def test_a_put_through_one_worker_wakes_a_subscription_in_another(
-    daemon_factory: DaemonFactory, stream_name: str
+    daemon_factory: DaemonFactory, make_fan: MakeFan, stream_name: str
 ) -> None:
     daemon = daemon_factory("--workers", "3")
-    fan = Fan(daemon, stream_name)
+    fan = make_fan(daemon)
     subscriptions = [fan.subscribe(consumer=fan.register(f"c-{place}")) for place in range(6)]
     for events in subscriptions:
         assert events.next()["Records"] == []
@@ -418,10 +442,10 @@ def test_a_put_through_one_worker_wakes_a_subscription_in_another(
 
 
 def test_a_reader_that_does_not_read_holds_little_and_nobody_else(
-    daemon_factory: DaemonFactory, stream_name: str
+    daemon_factory: DaemonFactory, make_fan: MakeFan, stream_name: str
 ) -> None:
     daemon = daemon_factory()
-    fan = Fan(daemon, stream_name)
+    fan = make_fan(daemon)
     for _ in range(16):
         records = [{"Data": b"x" * 1_000_000, "PartitionKey": "k"} for _ in range(5)]
         fan.client.put_records(StreamName=stream_name, Records=records)
@@ -442,9 +466,9 @@ def test_a_reader_that_does_not_read_holds_little_and_nobody_else(
     assert held < 50_000_000
 
 
-def test_hanging_up_ends_the_subscription(daemon_factory: DaemonFactory, stream_name: str) -> None:
+def test_hanging_up_ends_the_subscription(daemon_factory: DaemonFactory, make_fan: MakeFan) -> None:
     daemon = daemon_factory()
-    fan = Fan(daemon, stream_name)
+    fan = make_fan(daemon)
     events = fan.subscribe()
     events.next()
     assert _open_count(daemon) == 1
@@ -463,10 +487,10 @@ def test_hanging_up_ends_the_subscription(daemon_factory: DaemonFactory, stream_
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_stopping_the_daemon_ends_subscriptions_in_good_order(
-    daemon_factory: DaemonFactory, stream_name: str, workers: str
+    daemon_factory: DaemonFactory, make_fan: MakeFan, workers: str
 ) -> None:
     daemon = daemon_factory("--workers", workers)
-    fan = Fan(daemon, stream_name)
+    fan = make_fan(daemon)
     fan.put(b"0")
     subscriptions = [fan.subscribe(consumer=fan.register(f"c-{place}")) for place in range(4)]
     for events in subscriptions:
