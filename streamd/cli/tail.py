@@ -20,6 +20,7 @@ __all__ = ["tail"]
         "streamd tail orders",
         "streamd tail orders --from horizon --no-follow --json | jq -r .data",
         "streamd tail orders --from -10m --max 100",
+        "streamd tail clicks --deaggregate --json",
         "streamd tail orders --shard 0 --from 2026-01-01T00:00:00Z",
     ),
 )
@@ -41,7 +42,15 @@ __all__ = ["tail"]
     help="Wait for new records, or end where the stream ends now.",
 )
 @click.option("--max", "count_max", type=click.IntRange(min=1), metavar="N", help="End after N records.")
-@json_option("Print each record as a line of JSON: time, shard, sequence_number, key, data or data_base64.")
+@click.option(
+    "--deaggregate",
+    is_flag=True,
+    help="Show the records inside those that the Kinesis Producer Library aggregated, each with its own key.",
+)
+@json_option(
+    "Print each record as a line of JSON: time, shard, sequence_number (and sub_sequence_number), key, data or"
+    " data_base64."
+)
 @server_options
 def tail(
     stream: str,
@@ -50,6 +59,7 @@ def tail(
     shard: str | None,
     follow: bool,
     count_max: int | None,
+    deaggregate: bool,
     as_json: bool,
     endpoint: str,
     region: str,
@@ -72,7 +82,7 @@ def tail(
 
     async def run(start: Start) -> None:
         async with connect(endpoint=endpoint, region=region) as client:
-            reader = StreamReader(client, stream, start=start, shard_id=shard, follow=follow)
+            reader = StreamReader(client, stream, start=start, shard_id=shard, follow=follow, deaggregates=deaggregate)
             await reader.run(give, count_max=count_max)
 
     asyncio.run(run(start))

@@ -26,12 +26,14 @@ def json_line(record: Record) -> str:
     """Write a document; its data is ``data`` when it is UTF-8, else ``data_base64``."""
     text = _text_of(record.data)
     data = {"data_base64": b64encode_as_string(record.data)} if text is None else {"data": text}
-    document = {
+    document: dict[str, object] = {
         "time": _time_of(record),
         "shard": record.shard_id,
         "sequence_number": record.sequence_number,
         "key": record.key,
     }
+    if record.sub_sequence_number is not None:
+        document["sub_sequence_number"] = record.sub_sequence_number
     return orjson.dumps(document | data, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 

@@ -19,13 +19,14 @@ __all__ = ["ArrivalMerge", "Record"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as it came out of a shard."""
+    """A record as it came out of a shard, or one of those that were aggregated in it, by its place there."""
 
     arrival_ms: int
     shard_id: str
     sequence_number: str
     key: str | None
     data: bytes
+    sub_sequence_number: int | None = None
 
 
 @dataclass(slots=True)

@@ -9,11 +9,12 @@ does not, as AWS, is asked once a second.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from streamd.cli.tail_merge import ArrivalMerge, Record
 from streamd.cli.tail_start import HORIZON, LATEST, Start
+from streamd.core.aggregation import deaggregate
 from streamd.sdk.client import JsonObject, KinesisClient, ServiceRefused
 
 __all__ = ["StreamReader"]
@@ -47,13 +48,26 @@ class _Shard:
 class StreamReader:
     """Reads one stream from a start, once."""
 
-    def __init__(self, client: KinesisClient, stream: str, *, start: Start, shard_id: str | None, follow: bool) -> None:
-        """Read every shard, or only the one given; past the present tip only with ``follow``."""
+    def __init__(
+        self,
+        client: KinesisClient,
+        stream: str,
+        *,
+        start: Start,
+        shard_id: str | None,
+        follow: bool,
+        deaggregates: bool = False,
+    ) -> None:
+        """Read every shard, or only the one given; past the present tip only with ``follow``.
+
+        With ``deaggregates`` an aggregated record is given out as those it holds.
+        """
         self._client = client
         self._stream = stream
         self._start = start
         self._only_shard_id = shard_id
         self._follow = follow
+        self._deaggregates = deaggregates
         self._merge = ArrivalMerge()
         self._changed = asyncio.Event()
         self._known_ids: set[str] = set()
@@ -172,6 +186,8 @@ class StreamReader:
         shard.answered_ms = time.time_ns() // 1_000_000
         if records:
             shard.last_sequence_number = records[-1].sequence_number
+        if self._deaggregates:
+            records = [part for record in records for part in _parts_of(record)]
         shard.drained.clear()
         # A shard that ended holds the others back until its children are known.
         self._merge.add(shard.shard_id, records, is_behind=is_behind or is_over)
@@ -248,6 +264,16 @@ def _record_of(shard_id: str, record: JsonObject) -> Record:
         key=record.get("PartitionKey"),
         data=record["Data"],
     )
+
+
+def _parts_of(record: Record) -> list[Record]:
+    """Give the records that are aggregated in one, or the one itself."""
+    parts = deaggregate(record.data)
+    if parts is None:
+        return [record]
+    return [
+        replace(record, key=part.key, data=part.data, sub_sequence_number=place) for place, part in enumerate(parts)
+    ]
 
 
 def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,0 +1,116 @@
+"""The table of clients that the suite has seen working, made by the suite itself.
+
+Each test of a client notes the operations that did what they should, as they did it. At the end of a session the rows
+go to a file, together with those that other sessions wrote there (some clients need an environment of their own).
+
+``python -m tests.clients.client_table`` puts the file's table into README; with ``--check`` it tells what README claims
+and the file does not show, and ends with 1.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+__all__ = ["DEFAULT_PATH", "ClientRow", "ClientTable", "readme_rows"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_README = _ROOT / "README.md"
+DEFAULT_PATH = _ROOT / "build" / "clients.json"
+_BEGIN, _END = "<!-- clients: made by the suite -->\n", "<!-- clients: end -->\n"
+_HEAD = ["client", "version", "transport", "operations run", "result"]
+
+
+@dataclass
+class ClientRow:
+    """A client over one transport."""
+
+    client: str
+    version: str
+    transport: str
+    operations: list[str] = field(default_factory=list)
+    result: str = "passed"
+
+    def ran(self, *operations: str) -> None:
+        """Note operations that did what they should."""
+        self.operations = list(dict.fromkeys([*self.operations, *operations]))
+
+
+class ClientTable:
+    """The rows of a session."""
+
+    def __init__(self) -> None:
+        self._row_by_key: dict[tuple[str, str], ClientRow] = {}
+
+    def row(self, client: str, *, version: str, transport: str) -> ClientRow:
+        """Give the row of a client over a transport."""
+        return self._row_by_key.setdefault((client, transport), ClientRow(client, version, transport))
+
+    def write(self, path: Path) -> None:
+        """Write the rows, over older ones of the same clients."""
+        if not self._row_by_key:
+            return
+        rows = {(row.client, row.transport): row for row in _read(path)} if path.exists() else {}
+        rows |= self._row_by_key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        documents = [vars(row) for _, row in sorted(rows.items())]
+        path.write_bytes(orjson.dumps(documents, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def readme_rows(text: str) -> list[dict[str, str]]:
+    """Read the table out of README."""
+    lines = text.partition(_BEGIN)[2].partition(_END)[0].strip().splitlines()
+    return [dict(zip(_HEAD, (cell.strip() for cell in line.strip("|").split("|")), strict=True)) for line in lines[2:]]
+
+
+def _read(path: Path) -> list[ClientRow]:
+    found: list[dict[str, Any]] = orjson.loads(path.read_bytes())
+    return [ClientRow(**row) for row in found]
+
+
+def _table(rows: Iterable[ClientRow]) -> Iterator[str]:
+    yield f"| {' | '.join(_HEAD)} |"
+    yield "|---" * len(_HEAD) + "|"
+    for row in rows:
+        yield f"| {row.client} | {row.version} | {row.transport} | {', '.join(sorted(row.operations))} | {row.result} |"
+
+
+def _missing(rows: Iterable[ClientRow]) -> Iterator[str]:
+    """Say what README claims and the suite has not seen. Versions move on, so they are not compared."""
+    seen = {(row.client, row.transport): row for row in rows}
+    for claimed in readme_rows(_README.read_text()):
+        row = seen.get((claimed["client"], claimed["transport"]))
+        name = f"{claimed['client']} over {claimed['transport']}"
+        if row is None:
+            yield f"{name} was not run"
+        elif row.result != claimed["result"]:
+            yield f"{name} {row.result}"
+        else:
+            lacking = set(claimed["operations run"].split(", ")) - set(row.operations)
+            yield from [f"{name} did not run {operation}" for operation in sorted(lacking)]
+
+
+def main() -> int:
+    """Put the table into README, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", nargs="?", type=Path, default=DEFAULT_PATH, help="what the suite wrote")
+    parser.add_argument("--check", action="store_true", help="change nothing; tell what README claims too much")
+    arguments = parser.parse_args()
+    rows = _read(arguments.path)
+    if arguments.check:
+        missing = list(_missing(rows))
+        sys.stdout.write("\n".join(missing or [f"all {len(rows)} rows are as README says"]) + "\n")
+        return 1 if missing else 0
+    text = _README.read_text()
+    before, _, rest = text.partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    _README.write_text("".join([before, _BEGIN, "\n", "\n".join(_table(rows)), "\n\n", _END, after]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
