@@ -16,12 +16,15 @@ from typing import Any
 
 import orjson
 
+from streamd.kinesis.operations import HANDLER_BY_OPERATION
+
 __all__ = ["DEFAULT_PATH", "ClientRow", "ClientTable", "readme_rows"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _README = _ROOT / "README.md"
 DEFAULT_PATH = _ROOT / "build" / "clients.json"
 _BEGIN, _END = "<!-- clients: made by the suite -->\n", "<!-- clients: end -->\n"
+_ALL = f"all {len(HANDLER_BY_OPERATION)}"
 _HEAD = ["client", "version", "transport", "operations run", "result"]
 
 
@@ -76,7 +79,8 @@ def _table(rows: Iterable[ClientRow]) -> Iterator[str]:
     yield f"| {' | '.join(_HEAD)} |"
     yield "|---" * len(_HEAD) + "|"
     for row in rows:
-        yield f"| {row.client} | {row.version} | {row.transport} | {', '.join(sorted(row.operations))} | {row.result} |"
+        names = _ALL if set(row.operations) == set(HANDLER_BY_OPERATION) else ", ".join(sorted(row.operations))
+        yield f"| {row.client} | {row.version} | {row.transport} | {names} | {row.result} |"
 
 
 def _missing(rows: Iterable[ClientRow]) -> Iterator[str]:
@@ -90,7 +94,8 @@ def _missing(rows: Iterable[ClientRow]) -> Iterator[str]:
         elif row.result != claimed["result"]:
             yield f"{name} {row.result}"
         else:
-            lacking = set(claimed["operations run"].split(", ")) - set(row.operations)
+            names = claimed["operations run"]
+            lacking = set(HANDLER_BY_OPERATION if names == _ALL else names.split(", ")) - set(row.operations)
             yield from [f"{name} did not run {operation}" for operation in sorted(lacking)]
 
 

@@ -4,11 +4,14 @@ It trails the newest botocore, so these run in an environment of their own (see 
 """
 
 import asyncio
+import importlib.metadata
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from tests.clients.botocore_rows import note_operations
+from tests.clients.conftest import SeenBy
 from tests.daemons import Daemon
 
 aiobotocore_session = pytest.importorskip("aiobotocore.session")
@@ -17,8 +20,10 @@ __all__: list[str] = []
 
 
 @pytest.fixture
-async def aio(daemon: Daemon) -> AsyncIterator[Any]:
+async def aio(daemon: Daemon, seen_by: SeenBy) -> AsyncIterator[Any]:
     """Give an aiobotocore client of the shared daemon."""
+    version = importlib.metadata.version("aiobotocore")
+    row = seen_by("aiobotocore", version=version, transport="HTTP/1.1, JSON")
     session = aiobotocore_session.get_session()
     async with session.create_client(
         "kinesis",
@@ -27,6 +32,7 @@ async def aio(daemon: Daemon) -> AsyncIterator[Any]:
         aws_access_key_id="AKIAEXAMPLE",
         aws_secret_access_key="secret-for-tests-only",
     ) as client:
+        note_operations(client, row)
         yield client
 
 
@@ -74,3 +80,22 @@ async def test_pages_and_errors_are_as_clients_expect_them(aio: Any, stream_name
     assert [name for name in listed if name.startswith(stream_name)] == names
     assert shards == [f"shardId-{index:012d}" for index in range(3)]
     assert caught.value.response["Error"]["Message"] == "Stream no-such-stream under account 000000000000 not found."
+
+
+async def test_a_subscription_is_pushed_what_is_put_meanwhile(aio: Any, stream_name: str) -> None:
+    await aio.create_stream(StreamName=stream_name, ShardCount=1)
+    summary = (await aio.describe_stream_summary(StreamName=stream_name))["StreamDescriptionSummary"]
+    consumer = await aio.register_stream_consumer(StreamARN=summary["StreamARN"], ConsumerName="c")
+    asked = {"ConsumerARN": consumer["Consumer"]["ConsumerARN"], "ShardId": "shardId-000000000000"}
+    answer = await aio.subscribe_to_shard(**asked, StartingPosition={"Type": "LATEST"})
+
+    found: list[bytes] = []
+    events = answer["EventStream"]
+    async for event in events:
+        found += [record["Data"] for record in event["SubscribeToShardEvent"]["Records"]]
+        if len(found) == 10:
+            break
+        await aio.put_record(StreamName=stream_name, Data=b"%d" % len(found), PartitionKey="k")
+    events.close()
+
+    assert found == [b"%d" % number for number in range(10)]

@@ -1,16 +1,19 @@
 """The AWS CLI, as people type it: a whole session, files of records, iterators in quotes, waiters, pages, errors."""
 
 import base64
+import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients.conftest import SeenBy
 from tests.daemons import Daemon
 
 __all__: list[str] = []
@@ -44,28 +47,51 @@ def _run(daemon: Daemon, *arguments: str, output: str = "json") -> subprocess.Co
     )
 
 
-def _aws(daemon: Daemon, *arguments: str) -> Any:
-    done = _run(daemon, *arguments)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout) if done.stdout.strip() else None
+Aws = Callable[..., Any]
 
 
-def test_a_session_at_the_command_line(daemon: Daemon, stream_name: str, tmp_path: Path) -> None:
+@pytest.fixture
+def aws(daemon: Daemon, seen_by: SeenBy) -> Aws:
+    """Give a function that runs a command which must succeed, and reads what it printed."""
+    row = seen_by("AWS CLI v1", version=importlib.metadata.version("awscli"), transport="HTTP/1.1, JSON")
+
+    def run(*arguments: str) -> Any:
+        done = _run(daemon, *arguments)
+        assert done.returncode == 0, done.stderr
+        if arguments[0] != "wait":
+            row.ran("".join(word.capitalize() for word in arguments[0].split("-")))
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    return run
+
+
+def test_a_session_at_the_command_line(aws: Aws, stream_name: str, tmp_path: Path) -> None:
     named = ["--stream-name", stream_name]
     entries = tmp_path / "records.json"
     entries.write_text(json.dumps([{"Data": f"from a file {n}", "PartitionKey": "key"} for n in range(3)]))
 
-    created = _aws(daemon, "create-stream", *named, "--shard-count", "1")
-    _aws(daemon, "wait", "stream-exists", *named)
-    put = _aws(daemon, "put-record", *named, "--partition-key", "key", "--data", "one")
-    many = _aws(daemon, "put-records", *named, "--records", f"file://{entries}")
-    place = _aws(daemon, "get-shard-iterator", *named, "--shard-id", _FIRST, "--shard-iterator-type", "TRIM_HORIZON")[
+    created = aws("create-stream", *named, "--shard-count", "1")
+    aws("wait", "stream-exists", *named)
+    put = aws("put-record", *named, "--partition-key", "key", "--data", "one")
+    many = aws("put-records", *named, "--records", f"file://{entries}")
+    place = aws("get-shard-iterator", *named, "--shard-id", _FIRST, "--shard-iterator-type", "TRIM_HORIZON")[
         "ShardIterator"
     ]
-    got = _aws(daemon, "get-records", "--shard-iterator", f'"{place}"', "--limit", "10")
-    summary = _aws(daemon, "describe-stream-summary", *named)["StreamDescriptionSummary"]
-    _aws(daemon, "delete-stream", *named)
-    _aws(daemon, "wait", "stream-not-exists", *named)
+    got = aws("get-records", "--shard-iterator", f'"{place}"', "--limit", "10")
+    summary = aws("describe-stream-summary", *named)["StreamDescriptionSummary"]
+    arn = ["--stream-arn", summary["StreamARN"]]
+    aws("register-stream-consumer", *arn, "--consumer-name", "c")
+    aws("list-stream-consumers", *arn)
+    aws("deregister-stream-consumer", *arn, "--consumer-name", "c")
+    aws("add-tags-to-stream", *named, "--tags", "team=web")
+    tags = aws("list-tags-for-stream", *named)["Tags"]
+    aws("increase-stream-retention-period", *named, "--retention-period-hours", "48")
+    aws("split-shard", *named, "--shard-to-split", _FIRST, "--new-starting-hash-key", "1000")
+    aws("update-shard-count", *named, "--target-shard-count", "4", "--scaling-type", "UNIFORM_SCALING")
+    aws("list-shards", *named)
+    aws("list-streams")
+    aws("delete-stream", *named)
+    aws("wait", "stream-not-exists", *named)
 
     assert created is None
     assert put["ShardId"] == _FIRST
@@ -75,15 +101,15 @@ def test_a_session_at_the_command_line(daemon: Daemon, stream_name: str, tmp_pat
     assert got["Records"][0]["SequenceNumber"] == put["SequenceNumber"]
     assert summary["StreamARN"] == f"arn:aws:kinesis:eu-west-1:000000000000:stream/{stream_name}"
     assert summary["StreamStatus"] == "ACTIVE"
+    assert tags == [{"Key": "team", "Value": "web"}]
 
 
-def test_times_and_pages_and_errors_at_the_command_line(daemon: Daemon, stream_name: str) -> None:
+def test_times_and_pages_and_errors_at_the_command_line(daemon: Daemon, aws: Aws, stream_name: str) -> None:
     named = ["--stream-name", stream_name]
-    _aws(daemon, "create-stream", *named, "--shard-count", "3")
-    _aws(daemon, "put-record", *named, "--partition-key", "key", "--data", "a", "--explicit-hash-key", "0")
+    aws("create-stream", *named, "--shard-count", "3")
+    aws("put-record", *named, "--partition-key", "key", "--data", "a", "--explicit-hash-key", "0")
 
-    place = _aws(
-        daemon,
+    place = aws(
         "get-shard-iterator",
         *named,
         "--shard-id",
@@ -93,8 +119,8 @@ def test_times_and_pages_and_errors_at_the_command_line(daemon: Daemon, stream_n
         "--timestamp",
         "2025-01-01T00:00:00Z",
     )["ShardIterator"]
-    records = _aws(daemon, "get-records", "--shard-iterator", place)["Records"]
-    shards = _aws(daemon, "describe-stream", *named, "--page-size", "1")["StreamDescription"]["Shards"]
+    records = aws("get-records", "--shard-iterator", place)["Records"]
+    shards = aws("describe-stream", *named, "--page-size", "1")["StreamDescription"]["Shards"]
     missing = _run(daemon, "describe-stream", "--stream-name", "no-such-stream")
     table = _run(daemon, "list-shards", *named, output="text")
 

@@ -106,3 +106,17 @@ def commands_of(command: click.Command, context: click.Context, path: str) -> li
             assert below is not None
             found += commands_of(below, context, f"{path} {name}")
     return found
+
+
+def test_every_client_of_the_suite_stands_in_the_table() -> None:
+    rows = rows_below("Clients")
+    claimed = {row[0] for row in rows}
+    sources = [path.read_text() for path in (ROOT / "tests" / "clients").glob("test_*.py")]
+
+    tested = {name for source in sources for name in re.findall(r"seen_by\(\s*f?\"([^\"{]+)", source)}
+
+    assert rows
+    assert tested
+    assert all(any(client.startswith(name) for client in claimed) for name in tested)
+    assert all(any(client.startswith(name) for name in tested) for client in claimed)
+    assert {row[4] for row in rows} == {"passed"}
