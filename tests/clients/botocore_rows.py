@@ -1,4 +1,4 @@
-"""Notes what a botocore client does: every operation that was answered well, as it happens."""
+"""Notes what a client of botocore's kind does: every operation that was answered well, as it happens."""
 
 from typing import Any
 
@@ -7,11 +7,12 @@ from tests.clients.client_table import ClientRow
 __all__ = ["note_operations"]
 
 
-def note_operations(client: Any, row: ClientRow) -> None:
-    """Have a row note each operation of a client that was answered with 200."""
+def note_operations(origin: Any, row: ClientRow) -> None:
+    """Have a row note each operation of a client, or of a session's clients, that was answered with 200."""
 
     def note(http_response: Any, model: Any, **_: Any) -> None:
         if http_response.status_code == 200:
             row.ran(model.name)
 
-    client.meta.events.register("after-call.kinesis", note)
+    events = origin.meta.events if hasattr(origin, "meta") else origin
+    events.register("after-call.kinesis", note)

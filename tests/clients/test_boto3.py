@@ -20,7 +20,7 @@ _KEY = {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"}
 @pytest.mark.parametrize(
     ("is_tls", "transport"), [(False, "HTTP/1.1, JSON"), (True, "HTTP/1.1 over TLS, JSON")], ids=["plain", "TLS"]
 )
-def test_every_operation(
+def test_every_operation_works_unmodified(
     tls_daemon: TlsDaemon, seen_by: SeenBy, stream_name: str, *, is_tls: bool, transport: str
 ) -> None:
     row = seen_by("boto3", version=boto3.__version__, transport=transport)
