@@ -118,3 +118,14 @@ def test_profile_tells_where_the_time_of_a_put_goes(tmp_path: Path) -> None:
     assert "commits/s" in page
     assert "| `streamd/server/lean.py: LeanConnection.reply` |" in page
     assert [path for path in tmp_path.iterdir() if path.name != "out"] == []
+
+
+def test_http2_measures_the_door_and_http2_beside_http1(tmp_path: Path) -> None:
+    document, printed = _run("http2", "--seconds", "0.3", "--rounds", "1", "--workers", "1", out=tmp_path / "out")
+
+    found = _systems_by_work(document)
+    assert "streamd's door (h2)" in found["library"]
+    assert found["streamd"] == {"HTTP/1.1", "HTTP/2"}
+    assert all(row["median"] > 0 for row in document["rows"])
+    assert not _faults(document)
+    assert "100 pushed streams" in printed
