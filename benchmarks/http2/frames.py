@@ -11,12 +11,12 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.load import Latency
 
-__all__ = ["Http2Load", "Http2Outcome", "Http2Request", "drive_http2"]
+__all__ = ["Http2Load", "Http2Outcome", "Http2Request", "drive_http2", "pushed_pieces"]
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD = struct.Struct(">HBBBI")
@@ -83,6 +83,31 @@ class _Connection:
         self.owed_byte_count = 0
         settings = struct.pack(">HIHI", _ENABLE_PUSH, 0, _INITIAL_WINDOW, _ROOM)
         self.outbox = bytearray(_PREFACE + _frame(_SETTINGS, 0, 0, settings) + _update(0, _ROOM - _ROOM_AT_FIRST))
+
+
+def pushed_pieces(connection: socket.socket, request: Http2Request) -> Iterator[bytes]:
+    """Ask for one thing over a fresh connection; the answer's pieces as they come. Raises ConnectionError."""
+    settings = struct.pack(">HIHI", _ENABLE_PUSH, 0, _INITIAL_WINDOW, _ROOM)
+    hello = _PREFACE + _frame(_SETTINGS, 0, 0, settings) + _update(0, _ROOM - _ROOM_AT_FIRST)
+    head, body = _frame(_HEADERS, _END_HEADERS, 1, request.block), _frame(_DATA, _END_STREAM, 1, request.body)
+    connection.sendall(hello + head + body)
+    data = b""
+    while piece := connection.recv(1 << 16):
+        data += piece
+        at = 0
+        while at + 9 <= len(data):
+            high, low, kind, flags, _ = _HEAD.unpack_from(data, at)
+            end = at + 9 + (high << 8 | low)
+            if end > len(data):
+                break
+            if kind == _SETTINGS and not flags & _ACK:
+                connection.sendall(_frame(_SETTINGS, _ACK, 0, b""))
+            if kind in (_RESET, _GOAWAY):
+                raise ConnectionError(f"frame {kind}: {data[at + 9 : end]!r}")
+            if kind == _DATA:
+                yield data[at + 9 : end]
+            at = end
+        data = data[at:]
 
 
 def drive_http2(load: Http2Load) -> Http2Outcome:

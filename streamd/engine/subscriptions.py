@@ -9,7 +9,9 @@ end of a closed shard, or when its stream or consumer is going.
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
+from math import ceil
 from typing import NamedTuple
 
 from streamd.core.limits import (
@@ -33,6 +35,9 @@ from streamd.storage.shard_log import ShardKey
 from streamd.storage.store import Store
 
 __all__ = ["Push", "Subscription", "SubscriptionRules", "Subscriptions"]
+
+_QUIET_COUNT_MAX = 24
+_BEAT_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,19 +125,20 @@ class Subscriptions:
         self._metrics.subscribed(1)
         try:
             pace = _Pace()
-            is_due = True
-            while (left_s := self._left_s(subscription)) > 0:
+            while self._left_s(subscription) > 0:
                 push = await self._read(subscription, after=after)
-                if not push.batch.data and push.batch.next_after is not None and not is_due:
-                    after = push.batch.next_after
-                    is_due = not await self._wait(subscription, pace, after=after, left_s=left_s)
-                    continue
-                yield push
                 if push.batch.next_after is None:
+                    yield push
                     return
-                after, is_due = push.batch.next_after, False
-                pace.said(idle_s=self._rules.idle_ms / 1000)
-                await self._slow_down(pace, push.batch.byte_count)
+                after = push.batch.next_after
+                if push.batch.data or pace.is_due:
+                    yield push
+                    pace.said(idle_s=self._rules.idle_ms / 1000)
+                    await self._slow_down(pace, push.batch.byte_count)
+                    continue
+                async with aclosing(self._quiet_times(subscription, pace, after=after)) as moments:
+                    async for _ in moments:
+                        yield push
         finally:
             self._metrics.subscribed(-1)
 
@@ -177,13 +183,21 @@ class Subscriptions:
                 return
         raise ConsumerNotFound(stream.name, subscription.consumer_name)
 
-    async def _wait(self, subscription: Subscription, pace: "_Pace", *, after: int, left_s: float) -> bool:
-        """Wait for news; False once it is time to say that there are none."""
-        timeout_s = pace.quiet_s()
-        if timeout_s <= 0:
-            return False
-        await self._store.wait_for_news(subscription.shard, after=after, timeout_s=min(timeout_s, left_s))
-        return True
+    async def _quiet_times(
+        self, subscription: Subscription, pace: "_Pace", *, after: int
+    ) -> AsyncGenerator[None, None]:
+        """Give each moment at which to say that nothing came, until there is news, or for some minutes.
+
+        Each was looked for just before, so nothing is read for it. News may be lost when a worker dies: hence the end.
+        """
+        for _ in range(_QUIET_COUNT_MAX):
+            timeout_s = min(pace.quiet_s(), self._left_s(subscription))
+            if await self._store.wait_for_news(subscription.shard, after=after, timeout_s=max(0.0, timeout_s)):
+                return
+            if self._left_s(subscription) <= 0:
+                return
+            yield
+            pace.said(idle_s=self._rules.idle_ms / 1000)
 
     async def _slow_down(self, pace: "_Pace", byte_count: int) -> None:
         """Keep to AWS's rate of bytes, if limits are enforced."""
@@ -202,7 +216,14 @@ class _Pace:
 
     def said(self, *, idle_s: float) -> None:
         """Note that something was said just now."""
-        self._due_s = self._loop.time() + idle_s
+        # Subscriptions speak up together: a thousand of them wake the processor a few times a second, and not each.
+        due_s = self._loop.time() + idle_s
+        self._due_s = ceil(due_s / _BEAT_S) * _BEAT_S if idle_s > _BEAT_S else due_s
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to say something, if only that there is nothing."""
+        return self.quiet_s() <= 0
 
     def quiet_s(self) -> float:
         """Give how long nothing need be said."""

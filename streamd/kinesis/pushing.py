@@ -67,7 +67,8 @@ async def _messages(
     try:
         async with aclosing(engine.subscriptions.pushes(subscription, after=after)) as pushes:
             async for push in pushes:
-                count_read(engine, push.stream, push.batch)
+                if push.batch.data:
+                    count_read(engine, push.stream, push.batch)
                 yield _event(call, "SubscribeToShardEvent", _payload(call, push))
     except (StreamdError, Fault) as cause:
         fault = cause if isinstance(cause, Fault) else fault_of(cause, account_id=engine.account_id)

@@ -5,8 +5,9 @@ keeps the protocol's state and windows, ``http2_guard`` counts what clients may 
 header lists. Plain puts go into the same lanes as those of HTTP/1.1. Server push and upgrades from HTTP/1.1 are not
 offered.
 
-h2, because it does no I/O, is strict about states and windows and is what most of Python's HTTP/2 is built on; it is
-also slow: see ``benchmarks.http2`` for what a put costs beside HTTP/1.1. Clients that may choose put over HTTP/1.1.
+h2, because it does no I/O: it serves the port, the process and the event loop of HTTP/1.1, a connection at a time,
+under limits of ours. granian answers for a fifth of the time (``benchmarks.http2``), but is a server with a port, a
+runtime and limits of its own, which HTTP/1.1 and TLS could not share. Clients that may choose put over HTTP/1.1.
 
 Bounded: open streams of a connection and of a worker, header lists, bodies, the bytes of bodies that a connection may
 have under way, the time for a body to come and for an answer to be taken, idle connections, and floods. Streams take
@@ -14,11 +15,8 @@ turns, a frame each.
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 from h2.errors import ErrorCodes
@@ -40,13 +38,12 @@ from streamd.kinesis.exchange import Reply
 from streamd.server.http2_guard import FrameGuard, TooMuch
 from streamd.server.http2_hall import Http2Hall
 from streamd.server.http2_heads import MalformedHead, answer_head, request_head
-from streamd.server.http2_state import STREAM_COUNT_MAX, WINDOW_BYTE_COUNT, new_state
+from streamd.server.http2_state import STREAM_COUNT_MAX, WINDOW_BYTE_COUNT, ending_on_a_bug, new_state
 from streamd.server.http2_streams import Http2Stream
 from streamd.server.http2_windows import BodyBudget, Outbox
 
 __all__ = ["Http2Connection"]
 
-_LOG = logging.getLogger(__name__)
 # A client may give up on requests that go on being answered; past this it is asked to calm down.
 _IN_HAND_COUNT_MAX = 2 * STREAM_COUNT_MAX
 # Bodies beyond their first window are let in one after another: the oldest always, others while there is room.
@@ -80,6 +77,7 @@ class Http2Connection(asyncio.Protocol):
         self._is_ending = False
         self._is_over = False
         self._is_full = False
+        self._is_pumping = False
         self._discarded_byte_count = 0
         self._idle_since_s = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -161,7 +159,7 @@ class Http2Connection(asyncio.Protocol):
         """Send an answer, as quickly as the client takes it."""
         self._in_hand_count -= 1
         if not stream.is_gone:
-            with self._ending_on_a_bug():
+            with ending_on_a_bug(self.abort):
                 self._begin_answer(stream, reply)
         elif reply.frames is not None:
             stream.push(reply.frames, self._hall.group)
@@ -172,18 +170,18 @@ class Http2Connection(asyncio.Protocol):
         if stream.is_gone:
             return
         stream.since_s = time.monotonic()
-        with self._ending_on_a_bug():
+        with ending_on_a_bug(self.abort):
             if stream.owed_byte_count:
                 self._outbox.put(stream)
             else:
                 self._state.end_stream(stream.number)
                 self._close(stream)
-            self._pump()
+            self._pump_soon()
 
     def fail(self, stream: Http2Stream) -> None:
         """Break an answer off that cannot be continued."""
         if not stream.is_gone:
-            with self._ending_on_a_bug():
+            with ending_on_a_bug(self.abort):
                 self._reset(stream, ErrorCodes.INTERNAL_ERROR)
                 self._pump()
 
@@ -199,16 +197,7 @@ class Http2Connection(asyncio.Protocol):
         else:
             stream.owe(reply.body, is_last=True)
             self._outbox.put(stream)
-        self._pump()
-
-    @contextmanager
-    def _ending_on_a_bug(self) -> Iterator[None]:
-        """End the connection, and not the worker, when h2 finds that we spoke out of turn."""
-        try:
-            yield
-        except ProtocolError:
-            _LOG.exception("an answer could not be sent; this is a bug in streamd")
-            self.abort()
+        self._pump_soon()
 
     def _heed(self, event: Event) -> None:
         match event:
@@ -326,8 +315,15 @@ class Http2Connection(asyncio.Protocol):
             self._drop(stream)
         self._deferred.clear()
 
+    def _pump_soon(self) -> None:
+        """Pump once for all that is answered and pushed in this turn of the loop."""
+        if not self._is_pumping:
+            self._is_pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
     def _pump(self) -> None:
         """Send what can be sent, then turn to requests that waited for that."""
+        self._is_pumping = False
         if self._is_over:
             return
         unflushed_byte_count = 0

@@ -1,14 +1,21 @@
 """h2's state of a connection, with the bounds that we tell our clients."""
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.events import Event
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
 
 from streamd.server.http2_heads import LiteralEncoder
 
-__all__ = ["STREAM_COUNT_MAX", "WINDOW_BYTE_COUNT", "new_state"]
+__all__ = ["STREAM_COUNT_MAX", "WINDOW_BYTE_COUNT", "ending_on_a_bug", "new_state"]
+
+_LOG = logging.getLogger(__name__)
 
 STREAM_COUNT_MAX = 256
 """Requests at a time: four connections carry 1,000 pushes, and h2 walks all of them for each new one."""
@@ -64,3 +71,13 @@ def new_state() -> H2Connection:
     # What streams may send together is bounded by the windows of each.
     state.increment_flow_control_window(_CONNECTION_WINDOW_MAX - _CONNECTION_WINDOW_AT_FIRST)
     return state
+
+
+@contextmanager
+def ending_on_a_bug(end: Callable[[], None]) -> Iterator[None]:
+    """End a connection, and not the worker, when h2 finds that we spoke out of turn."""
+    try:
+        yield
+    except ProtocolError:
+        _LOG.exception("an answer could not be sent; this is a bug in streamd")
+        end()

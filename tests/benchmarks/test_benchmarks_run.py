@@ -129,3 +129,14 @@ def test_http2_measures_the_door_and_http2_beside_http1(tmp_path: Path) -> None:
     assert all(row["median"] > 0 for row in document["rows"])
     assert not _faults(document)
     assert "100 pushed streams" in printed
+
+
+def test_push_measures_both_transports_and_idle_subscriptions(tmp_path: Path) -> None:
+    flags = ["--seconds", "0.5", "--rounds", "1", "--workers", "1", "--subscriptions", "30", "--idle-seconds", "0.5"]
+
+    document, printed = _run("push", *flags, "--npm-dir", str(tmp_path / "none"), out=tmp_path / "out")
+
+    found = _systems_by_work(document)
+    assert found["put to event"] == {"streamd, 1 worker, HTTP/1.1", "streamd, 1 worker, HTTP/2"}
+    assert "30, an empty event every 5 s each" in found["idle subscriptions"]
+    assert "kinesis-local is not installed" in printed
