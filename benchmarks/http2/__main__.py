@@ -3,7 +3,6 @@
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -215,7 +214,6 @@ def _answers(port: int) -> bool:
     load = Http2Load(port=port, requests=[request], connection_count=1, stream_count=1, duration_s=0.0)
     outcome = drive_http2(load)
     if outcome.failure:
-        time.sleep(0.05)
         raise ConnectionError(outcome.failure)
     return outcome.request_count > 0
 

@@ -124,27 +124,32 @@ class Subscriptions:
         """
         self._metrics.subscribed(1)
         try:
-            pace = _Pace()
-            while self._left_s(subscription) > 0:
-                push = await self._read(subscription, after=after)
-                if push.batch.next_after is None:
+            async with aclosing(self._pushed(subscription, after=after)) as pushes:
+                async for push in pushes:
                     yield push
-                    return
-                after = push.batch.next_after
-                if push.batch.data or pace.is_due:
-                    yield push
-                    pace.said(idle_s=self._rules.idle_ms / 1000)
-                    await self._slow_down(pace, push.batch.byte_count)
-                    continue
-                async with aclosing(self._quiet_times(subscription, pace, after=after)) as moments:
-                    async for _ in moments:
-                        yield push
         finally:
             self._metrics.subscribed(-1)
 
     def nudge(self, stream: Stream) -> None:
         """Have every subscription to a stream look at once whether it may go on."""
         self._store.nudge(ShardKey(stream.number, shard.index) for shard in stream.tree)
+
+    async def _pushed(self, subscription: Subscription, *, after: int) -> AsyncGenerator[Push, None]:
+        pace = _Pace()
+        while self._left_s(subscription) > 0:
+            push = await self._read(subscription, after=after)
+            if push.batch.next_after is None:
+                yield push
+                return
+            after = push.batch.next_after
+            if push.batch.data or pace.is_due:
+                yield push
+                pace.said(idle_s=self._rules.idle_ms / 1000)
+                await self._slow_down(pace, push.batch.byte_count)
+                continue
+            async with aclosing(self._quiet_times(subscription, pace, after=after)) as moments:
+                async for _ in moments:
+                    yield push
 
     def _left_s(self, subscription: Subscription) -> float:
         """Tell how long a subscription may still last."""

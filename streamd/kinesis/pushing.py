@@ -67,16 +67,16 @@ async def _messages(
     try:
         async with aclosing(engine.subscriptions.pushes(subscription, after=after)) as pushes:
             async for push in pushes:
-                if push.batch.data:
-                    count_read(engine, push.stream, push.batch)
-                yield _event(call, "SubscribeToShardEvent", _payload(call, push))
+                yield _event(call, "SubscribeToShardEvent", _payload(engine, call, push))
     except (StreamdError, Fault) as cause:
         fault = cause if isinstance(cause, Fault) else fault_of(cause, account_id=engine.account_id)
         yield _exception(call, fault)
 
 
-def _payload(call: Call, push: Push) -> bytes:
+def _payload(engine: Engine, call: Call, push: Push) -> bytes:
     batch = push.batch
+    if batch.data:
+        count_read(engine, push.stream, batch)
     rest: dict[str, object] = {"MillisBehindLatest": batch.behind_ms}
     if batch.next_after is None:
         # Kinesis's own client takes an event without a continuation as the end of the shard.

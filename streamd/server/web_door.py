@@ -6,10 +6,12 @@ start: aiohttp takes a third of the time that a start takes, and no put needs it
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX
 from streamd.core.sigv4 import SignedRequest
@@ -19,11 +21,21 @@ from streamd.server.pages import Page
 
 __all__ = ["WebDoor"]
 
+_LOG = logging.getLogger(__name__)
 _HEADER_BYTE_COUNT_MAX = 16 * 1024
 _KEEP_ALIVE_S = 75.0
 _BODY_PATIENCE_S = 60.0
 _SERVER = {"Server": "streamd"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class _OwnFaultsOnly(logging.Filter):
+    """Keeps aiohttp from logging each request that is not HTTP with a traceback: any client could fill the disk so."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let through what is not a client's fault."""
+        cause = record.exc_info[1] if record.exc_info else None
+        return not isinstance(cause, HttpProcessingError)
 
 
 class WebDoor:
@@ -32,9 +44,11 @@ class WebDoor:
     def __init__(self, dialect: Dialect, pages: Mapping[str, Page]) -> None:
         self._dialect = dialect
         self._pages = pages
+        _LOG.addFilter(_OwnFaultsOnly())
         self._web_server = web.Server(
             self._handle,
             access_log=None,
+            logger=_LOG,
             keepalive_timeout=_KEEP_ALIVE_S,
             max_line_size=_HEADER_BYTE_COUNT_MAX,
             max_field_size=_HEADER_BYTE_COUNT_MAX,

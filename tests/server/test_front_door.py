@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
+from tests.conftest import DaemonFactory
 from tests.daemons import Daemon, raw
 from tests.kinesis.calls import records_of
 from tests.server.connections import CBOR, JSON, dial, exchange, head_of, read_answer, whole_request
@@ -196,8 +197,8 @@ def test_every_operation_of_the_newest_model_is_served_or_named(kinesis: Any) ->
     names = set(kinesis.meta.service_model.operation_names)
 
     assert names == set(HANDLER_BY_OPERATION) | LATER_OPERATIONS
-    assert len(HANDLER_BY_OPERATION) == 39
-    assert len(LATER_OPERATIONS) == 18
+    assert len(HANDLER_BY_OPERATION) == 40
+    assert len(LATER_OPERATIONS) == 17
 
 
 @pytest.mark.parametrize("operation", sorted(HANDLER_BY_OPERATION))
@@ -476,3 +477,16 @@ def test_a_wait_that_brings_nothing_ends_when_its_time_is_up(daemon: Daemon, kin
     assert answer.json()["NextShardIterator"]
     # It is a lower bound: a slow machine only makes it longer.
     assert time.monotonic() - began >= 0.3
+
+
+@pytest.mark.parametrize(
+    "begun", [b"PRI * HTTP/2.0\r\n\r\nno\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"GET /\r\na b\r\n\r\n"]
+)
+def test_what_is_no_http_is_refused_without_filling_the_log(daemon_factory: DaemonFactory, begun: bytes) -> None:
+    daemon = daemon_factory("--log-level", "warning")
+
+    answer = exchange(daemon, begun)
+
+    assert answer.status == 400
+    assert daemon.stop() == 0
+    assert "aiohttp" not in daemon.log.read_text()
