@@ -1,9 +1,12 @@
 """SubscribeToShard: records pushed to a registered consumer, by boto3 and by bare bytes, over HTTP/1.1."""
 
 import re
+import resource
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -485,6 +488,37 @@ def test_hanging_up_ends_the_subscription(daemon_factory: DaemonFactory, make_fa
     assert _open_count(daemon) == 0
 
 
+def test_a_thousand_subscriptions_are_pushed_to_at_once(daemon_factory: DaemonFactory, make_fan: MakeFan) -> None:
+    _allow_files(2048)
+    daemon = daemon_factory("--workers", "2")
+    fan = make_fan(daemon, shard_count=50)
+    consumers = [fan.consumer, *(fan.register(f"c-{number}") for number in range(19))]
+    shards = [shard["ShardId"] for shard in fan.client.list_shards(StreamName=fan.name)["Shards"]]
+
+    with ExitStack() as stack:
+        begun: list[Iterator[tuple[str, Any]]] = []
+        for shard in shards:
+            for consumer in consumers:
+                asked = {"ConsumerARN": consumer, "ShardId": shard, "StartingPosition": {"Type": "LATEST"}}
+                documents = stack.enter_context(pushed(daemon.port, asked)).documents()
+                assert next(documents)[0] == "initial-response"
+                begun.append(documents)
+        assert _open_count(daemon) == 1000
+        width = (1 << 128) // 50
+        for number in range(50):
+            fan.client.put_record(
+                StreamName=fan.name, Data=b"%d" % number, PartitionKey="k", ExplicitHashKey=str(number * width)
+            )
+        found = [
+            record["Data"]
+            for documents in begun
+            for _, document in _until(documents, 1)
+            for record in document["Records"]
+        ]
+
+    assert found == [b64encode(b"%d" % number).decode() for number in range(50) for _ in consumers]
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_stopping_the_daemon_ends_subscriptions_in_good_order(
     daemon_factory: DaemonFactory, make_fan: MakeFan, workers: str
@@ -532,6 +566,13 @@ def test_the_next_request_of_a_connection_waits_for_the_end_of_the_push(fan: Fan
 
     # boto3 gives the connection back to its pool when the stream has ended, and uses it again.
     assert fan.client.list_shards(StreamName=fan.name)["Shards"]
+
+
+def _allow_files(count: int) -> None:
+    """Let this process, and those it starts, open so many files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def _until(documents: Iterator[tuple[str, Any]], count: int) -> Iterator[tuple[str, Any]]:
