@@ -11,6 +11,7 @@ import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -38,6 +39,8 @@ _Listeners = tuple[socket.socket, socket.socket | None]
 
 _STOP_PATIENCE_S = 20.0
 _BIND_PATIENCE_S = 2.0
+# What the doors of a worker let in, and room for the store's own.
+_FILE_COUNT = 65_536
 _BIND_PAUSE_S = 0.05
 _BACKLOG = 1024
 _PAUSE_S_MAX = 5.0
@@ -57,6 +60,7 @@ def serve(config: Config, *, metrics_folder: str, announce: Announce) -> int:
             # A wrong path is told now, not when the first stream is encrypted.
             directory.master_key(config.store.master_key)
         directory.token_secret()
+        _allow_connections()
         door, tls = config.door, config.door.tls
         pairs = list(
             zip(
@@ -250,6 +254,14 @@ def _serve_alone(
 def _run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
+
+
+def _allow_connections() -> None:
+    """Let every worker open as many files as the system allows: each connection is one, and 1,024 are soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILE_COUNT if hard == resource.RLIM_INFINITY else min(_FILE_COUNT, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listeners(host: str, port: int, count: int) -> list[socket.socket]:
