@@ -5,6 +5,9 @@ Four magic bytes, a protobuf message, and the MD5 of that message. The message h
 its hash key (2), its data (3), and tags (4), which nothing here uses. Whatever does not check or cannot be read to its
 end is an ordinary record that happens to begin so: the readers of AWS take it like that too.
 
+Anybody may put such a record, and many records may name one key of the table, which is then written out with each of
+them. So a key is held to Kinesis's own bounds: without them a record of 1 MB could ask for 40 GB of output.
+
 The form is described in the KPL's own documentation (aggregation-format).
 """
 
@@ -12,11 +15,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import md5
 
+from streamd.core.hash_keys import HASH_KEY_MAX
+from streamd.core.limits import PARTITION_KEY_LENGTH_MAX
+
 __all__ = ["UserRecord", "deaggregate"]
 
 _MAGIC = b"\xf3\x89\x9a\xc2"
 _DIGEST_BYTE_COUNT = 16
 _VARINT_BYTE_COUNT_MAX = 10
+_VARINT_MAX = (1 << 64) - 1
+_FIELD_NUMBER_MAX = (1 << 29) - 1
+_HASH_KEY_LENGTH_MAX = len(str(HASH_KEY_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +61,9 @@ def _unpacked(message: bytes) -> list[UserRecord]:
     for number, value in _fields(message):
         match number, value:
             case 1, bytes():
-                keys.append(value.decode())
+                keys.append(_key(value))
             case 2, bytes():
-                hash_keys.append(value.decode())
+                hash_keys.append(_hash_key(value))
             case 3, bytes():
                 packed.append(value)
             case 1 | 2 | 3, _:
@@ -87,6 +96,20 @@ def _record(packed: bytes, keys: list[str], hash_keys: list[str]) -> UserRecord:
     return UserRecord(keys[key_place], None if hash_key_place is None else hash_keys[hash_key_place], data)
 
 
+def _key(value: bytes) -> str:
+    key = value.decode()
+    if not 1 <= len(key) <= PARTITION_KEY_LENGTH_MAX:
+        raise _Unreadable
+    return key
+
+
+def _hash_key(value: bytes) -> str:
+    # Its digits are counted before they are read as a number, which takes long for very many.
+    if not value.isdigit() or len(value) > _HASH_KEY_LENGTH_MAX or int(value) > HASH_KEY_MAX:
+        raise _Unreadable
+    return value.decode()
+
+
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes | None]]:
     """Give each field's number, and its value where it is a varint or bytes. Raises _Unreadable."""
     at = 0
@@ -105,7 +128,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes | None]]:
                 at += 8 if wire == 1 else 4
             case _:
                 raise _Unreadable
-        if number == 0 or at > len(message):
+        if not 1 <= number <= _FIELD_NUMBER_MAX or at > len(message):
             raise _Unreadable
         yield number, value
 
@@ -118,6 +141,6 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
             raise _Unreadable
         byte = message[at + place]
         value |= (byte & 0x7F) << (7 * place)
-        if byte < 0x80:
+        if byte < 0x80 and value <= _VARINT_MAX:
             return value, at + place + 1
     raise _Unreadable
