@@ -45,11 +45,12 @@ __all__ = ["tail"]
 @click.option(
     "--deaggregate",
     is_flag=True,
-    help="Show the records inside those that the Kinesis Producer Library aggregated, each with its own key.",
+    help="Show the records inside those that the Kinesis Producer Library aggregated, each with its own key, and with"
+    " its place in the aggregate behind the shard: shardId-000000000000#2. Each counts for --max.",
 )
 @json_option(
-    "Print each record as a line of JSON: time, shard, sequence_number (and sub_sequence_number), key, data or"
-    " data_base64."
+    "Print each record as a line of JSON: time, shard, sequence_number, key, data or data_base64; those out of"
+    " an aggregate have a sub_sequence_number too, and their explicit_hash_key if they were given one."
 )
 @server_options
 def tail(

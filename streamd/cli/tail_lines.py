@@ -15,11 +15,12 @@ __all__ = ["json_line", "text_line"]
 
 
 def text_line(record: Record) -> str:
-    """Write time, shard, key and data, with a space between."""
+    """Write time, shard (with the record's place in its aggregate), key and data, with a space between."""
     text = _text_of(record.data)
     data = f"base64:{b64encode_as_string(record.data)}" if text is None else _printable(text)
     key = "-" if record.key is None else _printable(record.key)
-    return f"{_time_of(record)} {record.shard_id} {key} {data}\n"
+    place = "" if record.sub_sequence_number is None else f"#{record.sub_sequence_number}"
+    return f"{_time_of(record)} {record.shard_id}{place} {key} {data}\n"
 
 
 def json_line(record: Record) -> str:
@@ -34,6 +35,8 @@ def json_line(record: Record) -> str:
     }
     if record.sub_sequence_number is not None:
         document["sub_sequence_number"] = record.sub_sequence_number
+    if record.hash_key is not None:
+        document["explicit_hash_key"] = record.hash_key
     return orjson.dumps(document | data, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 

@@ -26,7 +26,9 @@ class Record:
     sequence_number: str
     key: str | None
     data: bytes
+    # Only a record out of an aggregate has these.
     sub_sequence_number: int | None = None
+    hash_key: str | None = None
 
 
 @dataclass(slots=True)

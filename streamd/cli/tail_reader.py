@@ -8,8 +8,9 @@ does not, as AWS, is asked once a second.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import Final
 
 from streamd.cli.tail_merge import ArrivalMerge, Record
@@ -97,13 +98,19 @@ class StreamReader:
             if self._follow and not self._merge.is_held:
                 await asyncio.sleep(GATHER_PAUSE_S)
             self._changed.clear()
-            while records := self._merge.take(min(TAKE_COUNT_MAX, count_left or TAKE_COUNT_MAX)):
+            ready = self._ready_records()
+            while records := list(islice(ready, min(TAKE_COUNT_MAX, count_left or TAKE_COUNT_MAX))):
                 give(records)
                 if count_left is not None:
                     count_left -= len(records)
                 if count_left == 0:
                     return
             self._wake_drained()
+
+    def _ready_records(self) -> Iterator[Record]:
+        """Give what can be given out now. An aggregate is unpacked only as it is reached: it may hold a million."""
+        while records := self._merge.take(TAKE_COUNT_MAX):
+            yield from chain.from_iterable(map(_parts_of, records)) if self._deaggregates else records
 
     def _wake_drained(self) -> None:
         """Let shards whose page is used up fetch the next one."""
@@ -186,8 +193,6 @@ class StreamReader:
         shard.answered_ms = time.time_ns() // 1_000_000
         if records:
             shard.last_sequence_number = records[-1].sequence_number
-        if self._deaggregates:
-            records = [part for record in records for part in _parts_of(record)]
         shard.drained.clear()
         # A shard that ended holds the others back until its children are known.
         self._merge.add(shard.shard_id, records, is_behind=is_behind or is_over)
@@ -266,14 +271,14 @@ def _record_of(shard_id: str, record: JsonObject) -> Record:
     )
 
 
-def _parts_of(record: Record) -> list[Record]:
+def _parts_of(record: Record) -> Iterator[Record]:
     """Give the records that are aggregated in one, or the one itself."""
     parts = deaggregate(record.data)
     if parts is None:
-        return [record]
-    return [
-        replace(record, key=part.key, data=part.data, sub_sequence_number=place) for place, part in enumerate(parts)
-    ]
+        yield record
+        return
+    for place, part in enumerate(parts):
+        yield replace(record, key=part.key, data=part.data, sub_sequence_number=place, hash_key=part.hash_key)
 
 
 def _first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
