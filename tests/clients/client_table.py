@@ -25,6 +25,8 @@ _README = _ROOT / "README.md"
 DEFAULT_PATH = _ROOT / "build" / "clients.json"
 _BEGIN, _END = "<!-- clients: made by the suite -->\n", "<!-- clients: end -->\n"
 _ALL = f"all {len(HANDLER_BY_OPERATION)}"
+_BUT = " but "
+_MISSING_COUNT_MAX = 5
 _HEAD = ["client", "version", "transport", "operations run", "result"]
 
 
@@ -79,8 +81,21 @@ def _table(rows: Iterable[ClientRow]) -> Iterator[str]:
     yield f"| {' | '.join(_HEAD)} |"
     yield "|---" * len(_HEAD) + "|"
     for row in rows:
-        names = _ALL if set(row.operations) == set(HANDLER_BY_OPERATION) else ", ".join(sorted(row.operations))
-        yield f"| {row.client} | {row.version} | {row.transport} | {names} | {row.result} |"
+        yield f"| {row.client} | {row.version} | {row.transport} | {_named(row.operations)} | {row.result} |"
+
+
+def _named(operations: Iterable[str]) -> str:
+    """Name operations, or those that are missing where nearly all of them are there."""
+    missing = sorted(set(HANDLER_BY_OPERATION) - set(operations))
+    if len(missing) > _MISSING_COUNT_MAX:
+        return ", ".join(sorted(operations))
+    return f"{_ALL}{_BUT}{', '.join(missing)}" if missing else _ALL
+
+
+def _operations_of(names: str) -> set[str]:
+    if not names.startswith(_ALL):
+        return set(names.split(", "))
+    return set(HANDLER_BY_OPERATION) - set(names.removeprefix(_ALL).removeprefix(_BUT).split(", "))
 
 
 def _missing(rows: Iterable[ClientRow]) -> Iterator[str]:
@@ -94,8 +109,7 @@ def _missing(rows: Iterable[ClientRow]) -> Iterator[str]:
         elif row.result != claimed["result"]:
             yield f"{name} {row.result}"
         else:
-            names = claimed["operations run"]
-            lacking = set(HANDLER_BY_OPERATION if names == _ALL else names.split(", ")) - set(row.operations)
+            lacking = _operations_of(claimed["operations run"]) - set(row.operations)
             yield from [f"{name} did not run {operation}" for operation in sorted(lacking)]
 
 

@@ -6,12 +6,16 @@ It trails the newest botocore, so these run in an environment of their own (see 
 import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from streamd.kinesis.operations import HANDLER_BY_OPERATION
 from tests.clients.botocore_rows import note_operations
 from tests.clients.conftest import SeenBy
+from tests.clients.walk import Walked
+from tests.conftest import DaemonFactory
 from tests.daemons import Daemon
 
 aiobotocore_session = pytest.importorskip("aiobotocore.session")
@@ -19,9 +23,8 @@ aiobotocore_session = pytest.importorskip("aiobotocore.session")
 __all__: list[str] = []
 
 
-@pytest.fixture
-async def aio(daemon: Daemon, seen_by: SeenBy) -> AsyncIterator[Any]:
-    """Give an aiobotocore client of the shared daemon."""
+@asynccontextmanager
+async def _client(daemon: Daemon, seen_by: SeenBy) -> AsyncIterator[Any]:
     version = importlib.metadata.version("aiobotocore")
     row = seen_by("aiobotocore", version=version, transport="HTTP/1.1, JSON")
     session = aiobotocore_session.get_session()
@@ -36,6 +39,13 @@ async def aio(daemon: Daemon, seen_by: SeenBy) -> AsyncIterator[Any]:
         yield client
 
 
+@pytest.fixture
+async def aio(daemon: Daemon, seen_by: SeenBy) -> AsyncIterator[Any]:
+    """Give an aiobotocore client of the shared daemon."""
+    async with _client(daemon, seen_by) as client:
+        yield client
+
+
 async def _records(client: Any, stream: str, shard: str) -> list[bytes]:
     answer = await client.get_shard_iterator(StreamName=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
     place, found = answer["ShardIterator"], []
@@ -44,6 +54,18 @@ async def _records(client: Any, stream: str, shard: str) -> list[bytes]:
         found += [record["Data"] for record in answer["Records"]]
         place = answer.get("NextShardIterator") if answer["Records"] else None
     return found
+
+
+async def test_a_walk_through_every_operation(daemon_factory: DaemonFactory, seen_by: SeenBy) -> None:
+    async with _client(daemon_factory(), seen_by) as client:
+        name_by_operation = {operation: name for name, operation in client.meta.method_to_api_mapping.items()}
+        walked = Walked("walked")
+        while walked.call is not None:
+            answer = await getattr(client, name_by_operation[walked.call.operation])(**walked.call.arguments)
+            walked.answered(answer)
+
+    # What is pushed has a test of its own.
+    assert walked.operations == set(HANDLER_BY_OPERATION) - {"SubscribeToShard"}
 
 
 async def test_many_puts_at_once_are_all_there(aio: Any, stream_name: str) -> None:

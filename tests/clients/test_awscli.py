@@ -4,6 +4,7 @@ import base64
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from streamd.kinesis.operations import HANDLER_BY_OPERATION
 from tests.clients.conftest import SeenBy
+from tests.clients.walk import Walked
+from tests.conftest import DaemonFactory
 from tests.daemons import Daemon
 
 __all__: list[str] = []
@@ -21,6 +25,9 @@ __all__: list[str] = []
 _FIRST = "shardId-000000000000"
 # The one of the test extra, beside the interpreter: another version, which takes data in base64, may be elsewhere.
 _AWS = shutil.which("aws", path=str(Path(sys.executable).parent))
+
+# It carries an older model of the service, and has no command for an operation that answers with events.
+_UNKNOWN = frozenset({"SubscribeToShard", "UpdateStreamRecordDistributionStrategy"})
 
 pytestmark = pytest.mark.skipif(_AWS is None, reason="the AWS CLI is not installed")
 
@@ -50,9 +57,7 @@ def _run(daemon: Daemon, *arguments: str, output: str = "json") -> subprocess.Co
 Aws = Callable[..., Any]
 
 
-@pytest.fixture
-def aws(daemon: Daemon, seen_by: SeenBy) -> Aws:
-    """Give a function that runs a command which must succeed, and reads what it printed."""
+def _noting(daemon: Daemon, seen_by: SeenBy) -> Aws:
     row = seen_by("AWS CLI v1", version=importlib.metadata.version("awscli"), transport="HTTP/1.1, JSON")
 
     def run(*arguments: str) -> Any:
@@ -63,6 +68,36 @@ def aws(daemon: Daemon, seen_by: SeenBy) -> Aws:
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     return run
+
+
+@pytest.fixture
+def aws(daemon: Daemon, seen_by: SeenBy) -> Aws:
+    """Give a function that runs a command which must succeed, and reads what it printed."""
+    return _noting(daemon, seen_by)
+
+
+def _command_of(operation: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", operation).lower()
+
+
+def _json_of(arguments: dict[str, Any]) -> str:
+    # Version 1 takes data as text.
+    return json.dumps(arguments, default=lambda data: data.decode())
+
+
+# Some fifty commands, each of which starts Python and loads the service's model.
+@pytest.mark.timeout(400)
+def test_a_walk_through_every_operation(daemon_factory: DaemonFactory, seen_by: SeenBy) -> None:
+    aws = _noting(daemon_factory(), seen_by)
+
+    walked = Walked("walked", unknown=_UNKNOWN)
+    while walked.call is not None:
+        answer = aws(_command_of(walked.call.operation), "--cli-input-json", _json_of(walked.call.arguments))
+        for record in answer["Records"] if walked.call.operation == "GetRecords" else ():
+            record["Data"] = base64.b64decode(record["Data"])
+        walked.answered(answer)
+
+    assert walked.operations == set(HANDLER_BY_OPERATION) - _UNKNOWN
 
 
 def test_a_session_at_the_command_line(aws: Aws, stream_name: str, tmp_path: Path) -> None:
