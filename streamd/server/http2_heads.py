@@ -48,6 +48,10 @@ def request_head(fields: Iterable[Field]) -> SignedRequest:
             raise MalformedHead("a field that HTTP/2 does not have")
         key, text = name.decode(), value.decode("utf-8", "surrogateescape")
         headers[key] = f"{headers[key]},{text}" if key in headers else text
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdigit()):
+        # h2 refuses one that is no number, but of two lengths it looks at the first only.
+        raise MalformedHead("two lengths")
     method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
     if not method or not pseudo.get(b":scheme") or not path:
         raise MalformedHead("a pseudo-header is missing")
