@@ -68,6 +68,9 @@ class AccessKeys:
         except tomllib.TOMLDecodeError as error:
             # Only the sentence: the error itself may carry the text, and so the secrets.
             raise ConfigInvalid(f"the access keys are not TOML: {error}") from None
+        except (RecursionError, ValueError):
+            # Python's reader falls over deep nesting and over numbers of thousands of digits.
+            raise ConfigInvalid("the access keys are not TOML: something is nested too deep or too long") from None
         for name in document:
             if name != "key":
                 raise ConfigInvalid(f"unknown entry {name!r} in the access keys: only [[key]] tables belong there")

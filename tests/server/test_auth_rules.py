@@ -136,6 +136,11 @@ def test_a_key_file_that_is_no_toml_is_refused_without_showing_it() -> None:
     assert SECRET not in sentence
 
 
+@pytest.mark.parametrize("value", ["[" * 5_000, "{a=" * 5_000, "9" * 5_000])
+def test_a_key_file_that_no_reader_can_hold_is_refused_too(value: str) -> None:
+    assert refusal_of(f"key = {value}").startswith("the access keys are not TOML: ")
+
+
 def test_secrets_are_in_no_representation() -> None:
     keys = AccessKeys.parse(KEYS)
     authenticator = Authenticator(keys, lambda: NOW_MS, region="us-east-1")
