@@ -218,11 +218,11 @@ def test_what_a_busy_client_does_is_no_flood(daemon: Daemon) -> None:
 def _send(connection: Http2Client, frames: Iterable[Frame]) -> int | None:
     """Send frames as they are, and read to the connection's end; the code of the GOAWAY before it.
 
-    The server may well stop listening before the last of them.
+    They go together: what follows a frame that is refused alone would else be taken for what was under way. The server
+    may well stop listening before the last of them.
     """
     with suppress(ConnectionError):
-        for frame in frames:
-            connection.socket.sendall(frame.serialize())
+        connection.socket.sendall(b"".join(frame.serialize() for frame in frames))
     received = bytearray()
     with suppress(ConnectionError):
         while piece := connection.socket.recv(1 << 16):
