@@ -43,6 +43,7 @@ class Provider:
         summary = self.client.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]
         pages = self.client.get_paginator("describe_stream").paginate(StreamName=self.name)
         shards = [shard for page in pages for shard in page["StreamDescription"]["Shards"]]
+        assert self.client.describe_limits()["ShardLimit"] > 0
         tags = self.client.list_tags_for_stream(StreamName=self.name)["Tags"]
         assert tags == self.client.list_tags_for_resource(ResourceARN=summary["StreamARN"])["Tags"]
         open_count = sum("EndingSequenceNumber" not in shard["SequenceNumberRange"] for shard in shards)
