@@ -1,8 +1,10 @@
 """Every decoder by itself: it reads what it is given or says in its own words that it cannot."""
 
 import contextlib
-from hashlib import sha256
+import struct
+from hashlib import md5, sha256
 from typing import Any
+from zlib import crc32
 
 import cbor2
 import orjson
@@ -11,13 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamd.core import event_stream
+from streamd.core.aggregation import deaggregate
 from streamd.core.blocks import BlockHeader, RecordColumns, body_of, decode, encode, header_of, is_intact, sealed_body
 from streamd.core.event_stream import Message
 from streamd.core.sequence_numbers import parse
 from streamd.core.sigv4 import Credentials, SignedRequest, sign
 from streamd.core.sigv4_claims import claimed_scope
 from streamd.core.tokens import PageToken, ShardIterator, TokenMint
-from streamd.errors import FormatUnknown, IteratorExpired, MessageDamaged, TokenExpired, TokenInvalid
+from streamd.errors import ConfigInvalid, FormatUnknown, IteratorExpired, MessageDamaged, TokenExpired, TokenInvalid
 from streamd.errors_auth import AuthenticationError
 from streamd.kinesis.codecs import CBOR, JSON
 from streamd.kinesis.faults import SerializationFailed, ValidationFailed
@@ -186,6 +189,68 @@ def test_a_message_of_an_event_stream_is_whole_or_refused(message: bytes) -> Non
     with contextlib.suppress(MessageDamaged):
         found = event_stream.decode(message)
         assert event_stream.encode(found) == message
+
+
+_HEADER_WORDS = [
+    b"\x05:kind\x07\x00\x01a",
+    b"\x00\x07\xff\xff",
+    b"\x01a\x06\x00\x00",
+    b"\x01a\x0a",
+    b"\xff" * 5,
+    b"\x01\xff\x00",
+]
+
+
+@given(mutated([_MESSAGES[0][12:-4]], words=_HEADER_WORDS), st.integers(0, 300))
+@examples(400)
+def test_a_message_whose_checksums_are_right_is_still_read_with_care(rest: bytes, headers_byte_count: int) -> None:
+    lengths = struct.pack(">II", len(rest) + 16, headers_byte_count)
+    head = lengths + struct.pack(">I", crc32(lengths)) + rest
+
+    with contextlib.suppress(MessageDamaged):
+        event_stream.decode(head + struct.pack(">I", crc32(head)))
+
+
+_PACKED = b"\x0a\x03key\x12\x010\x1a\x0a\x08\x00\x10\x00\x1a\x04data\x1a\x08\x08\x00\x1a\x04more"
+_PACKED_WORDS = [
+    b"\x1a\x00",
+    b"\xff" * 10,
+    b"\x08\xff\xff\xff\xff\x0f",
+    b"\x1a\xff\xff\xff\x7f",
+    b"\x0b\x0c",
+    b"\x0a\x01\xff",
+]
+
+
+@given(mutated([_PACKED], words=_PACKED_WORDS))
+@example(_PACKED)
+@examples(400)
+def test_an_aggregated_record_is_unpacked_or_taken_as_it_is(packed: bytes) -> None:
+    digest = md5(packed, usedforsecurity=False).digest()
+
+    found = list(deaggregate(b"\xf3\x89\x9a\xc2" + packed + digest) or [])
+
+    assert sum(len(record.data) for record in found) <= len(packed)
+
+
+_KEY_FILE = b'[[key]]\nid = "AKIDFUZZ"\nsecret = "a-secret-of-some-length"\nname = "one"\n'
+_TOML_WORDS = [
+    b"[[key]]\n",
+    b"[" * 2_000,
+    b"x = 1979-99-99\n",
+    b"x = " + b"9" * 5_000,
+    b'"\\ud800"',
+    b"\0",
+    b"id = []\n",
+    b"inf",
+]
+
+
+@given(mutated([_KEY_FILE], words=_TOML_WORDS))
+@examples(300)
+def test_a_key_file_is_read_or_refused(text: bytes) -> None:
+    with contextlib.suppress(ConfigInvalid):
+        AccessKeys.parse(text.decode("utf-8", "replace"))
 
 
 @pytest.mark.parametrize("prelude", [b"", b"\0" * 12, b"\xff" * 12, _MESSAGES[0][:11]])

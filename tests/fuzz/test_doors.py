@@ -1,10 +1,6 @@
 """The doors of a real daemon under broken bytes: connections end, nobody sees a 500, and the next client is served."""
 
-import contextlib
-import re
-import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import cbor2
 import orjson
@@ -25,17 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamd.kinesis.operations import HANDLER_BY_OPERATION
-from tests.daemons import Daemon, start_daemon
 from tests.fuzz.mutations import cuts, examples, mutated
+from tests.fuzz.watched_daemons import SERVER_FAULT, Watched, all_of, watched_daemon
 from tests.server.connections import CBOR, JSON, head_of, whole_request
 
 __all__: list[str] = []
 
-_PATIENCE_S = 30
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_SERVER_FAULT = re.compile(rb"HTTP/1\.[01] 5\d\d|\x07:status\x035\d\d")
-_BUG = re.compile(r"Traceback|bug in streamd")
-_GROWTH_BYTE_COUNT_MAX = 48 << 20
 _PUT = {"StreamName": "fuzzed", "PartitionKey": "k", "Data": "ZGF0YQ=="}
 _BATCH = {"StreamName": "fuzzed", "Records": [{"PartitionKey": str(n), "Data": "ZGF0YQ=="} for n in range(3)]}
 _ITERATOR = {"StreamName": "fuzzed", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
@@ -88,75 +80,33 @@ _HTTP1_WORDS = [
 
 
 @pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """Give a daemon with a stream, and look at its end for what must not have happened."""
-    daemon = start_daemon(tmp_path_factory.mktemp("fuzz") / "data")
-    daemon.client().create_stream(StreamName="fuzzed", ShardCount=1)
-    for request in _WHOLE:
-        _all_of(daemon, [request])
-    before = _own_byte_count(daemon)
-    yield daemon
-    page = daemon.page("/metrics").body.decode()
-    grown = _own_byte_count(daemon) - before
-    assert daemon.stop() == 0
-    assert not _BUG.search(daemon.log.read_text())
-    assert not re.search(r'^streamd_requests_total\{[^}]*error="InternalFail[^}]*\} [1-9]', page, re.MULTILINE)
-    assert grown < _GROWTH_BYTE_COUNT_MAX
-
-
-@contextlib.contextmanager
-def _suppress_but_hangs() -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError:
-        raise
-    except OSError:
-        pass
-
-
-def _all_of(daemon: Daemon, pieces: list[bytes]) -> bytes:
-    """Send pieces, say that nothing follows, and read to the end. Raises TimeoutError when the connection hangs."""
-    received = bytearray()
-    with socket.create_connection(("127.0.0.1", daemon.port), timeout=_PATIENCE_S) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A server that has hung up already leaves ENOTCONN here, which is no ConnectionError.
-        with _suppress_but_hangs():
-            for piece in pieces:
-                connection.sendall(piece)
-            connection.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(ConnectionError):
-            while piece := connection.recv(1 << 16):
-                received += piece
-    return bytes(received)
-
-
-def _assert_serves(daemon: Daemon) -> None:
-    answer = _all_of(daemon, [_WHOLE[0]])
-    assert answer.startswith(b"HTTP/1.1 200 ")
-    assert b"SequenceNumber" in answer
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Give a daemon that is watched."""
+    with watched_daemon(tmp_path_factory.mktemp("fuzz"), warm_up=_WHOLE) as watched:
+        yield watched
 
 
 @given(st.data())
 @examples(150)
-def test_http1_survives_broken_bytes(fuzzed: Daemon, data: st.DataObject) -> None:
+def test_http1_survives_broken_bytes(fuzzed: Watched, data: st.DataObject) -> None:
     content = data.draw(mutated(_WHOLE, words=_HTTP1_WORDS))
 
-    answer = _all_of(fuzzed, data.draw(cuts(content)))
+    answer = all_of(fuzzed.daemon, data.draw(cuts(content)))
 
-    assert not _SERVER_FAULT.search(answer)
-    _assert_serves(fuzzed)
+    assert not SERVER_FAULT.search(answer)
+    fuzzed.assert_serves()
 
 
 @given(st.data())
 @examples(150)
-def test_bodies_of_every_operation_survive_broken_bytes(fuzzed: Daemon, data: st.DataObject) -> None:
+def test_bodies_of_every_operation_survive_broken_bytes(fuzzed: Watched, data: st.DataObject) -> None:
     # Not those that would take the stream away from the other examples.
     operation = data.draw(st.sampled_from(sorted(HANDLER_BY_OPERATION.keys() - {"DeleteStream"})))
     document = data.draw(st.sampled_from([_PUT, _BATCH, _ITERATOR, {"StreamName": "fuzzed", "Limit": 1}]))
     is_json = data.draw(st.booleans())
     body = data.draw(mutated([orjson.dumps(document) if is_json else cbor2.dumps(document)]))
 
-    answer = _all_of(fuzzed, [whole_request(operation, body, content_type=JSON if is_json else CBOR)])
+    answer = all_of(fuzzed.daemon, [whole_request(operation, body, content_type=JSON if is_json else CBOR)])
 
     assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 4"))
 
@@ -207,28 +157,24 @@ _HTTP2_WORDS = [
 
 @given(st.data())
 @examples(150)
-def test_http2_survives_broken_frames(fuzzed: Daemon, data: st.DataObject) -> None:
+def test_http2_survives_broken_frames(fuzzed: Watched, data: st.DataObject) -> None:
     content = data.draw(mutated(_TALKS, words=_HTTP2_WORDS))
     if data.draw(st.booleans()):
         # Past the preface, where the frames are.
         content = _PREFACE + content.removeprefix(_PREFACE)
 
-    answer = _all_of(fuzzed, data.draw(cuts(content)))
+    answer = all_of(fuzzed.daemon, data.draw(cuts(content)))
 
-    assert not _SERVER_FAULT.search(answer)
-    _assert_serves(fuzzed)
+    assert not SERVER_FAULT.search(answer)
+    fuzzed.assert_serves()
 
 
 @pytest.mark.parametrize("place", range(0, len(_PREFACE), 3))
-def test_a_preface_that_breaks_off_is_no_http2(fuzzed: Daemon, place: int) -> None:
-    answers = [_all_of(fuzzed, [_PREFACE[:place]]), _all_of(fuzzed, [_PREFACE[:place], b"x", _PREFACE[place:]])]
+def test_a_preface_that_breaks_off_is_no_http2(fuzzed: Watched, place: int) -> None:
+    answers = [
+        all_of(fuzzed.daemon, [_PREFACE[:place]]),
+        all_of(fuzzed.daemon, [_PREFACE[:place], b"x", _PREFACE[place:]]),
+    ]
 
-    assert not any(_SERVER_FAULT.search(answer) for answer in answers)
-    _assert_serves(fuzzed)
-
-
-def _own_byte_count(daemon: Daemon) -> int:
-    for line in Path(f"/proc/{daemon.process.pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss_Anon:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
+    assert not any(SERVER_FAULT.search(answer) for answer in answers)
+    fuzzed.assert_serves()
