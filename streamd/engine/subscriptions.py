@@ -36,7 +36,9 @@ from streamd.storage.store import Store
 
 __all__ = ["Push", "Subscription", "SubscriptionRules", "Subscriptions"]
 
+# Two minutes of saying that nothing came; then everything is looked at anew.
 _QUIET_COUNT_MAX = 24
+# A quarter of a second more or less of silence is nothing to a consumer.
 _BEAT_S = 0.25
 
 
@@ -164,9 +166,9 @@ class Subscriptions:
             raise SubscriptionTaken(subscription.stream_name, shard_id(index), subscription.consumer_name)
         stream = await self._streams.load(subscription.stream_name)
         self._require_consumer(stream, subscription)
-        shard = stream.tree.shard_by_index[index]
-        if not stream.shows(shard, now_ms=self._clock.now_ms()):
-            raise ShardNotFound(stream.name, shard.id)
+        shard = stream.tree.shard_by_index.get(index)
+        if shard is None or not stream.shows(shard, now_ms=self._clock.now_ms()):
+            raise ShardNotFound(stream.name, shard_id(index))
         try:
             batch = await self._shards.read(
                 stream, shard, after=after, limit=GET_RECORDS_COUNT_MAX, byte_count_max=PUSH_BYTE_COUNT_MAX
@@ -199,7 +201,7 @@ class Subscriptions:
             timeout_s = min(pace.quiet_s(), self._left_s(subscription))
             if await self._store.wait_for_news(subscription.shard, after=after, timeout_s=max(0.0, timeout_s)):
                 return
-            if self._left_s(subscription) <= 0:
+            if self._left_s(subscription) <= 0 or not pace.is_due:
                 return
             yield
             pace.said(idle_s=self._rules.idle_ms / 1000)

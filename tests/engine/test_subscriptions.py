@@ -224,3 +224,22 @@ async def test_a_master_key_that_is_another_one_ends_the_subscription(tmp_path: 
 
         assert kind == "KMSAccessDeniedException"
         assert document["__type"] == kind
+
+
+async def test_a_shard_that_expires_while_it_is_subscribed_to_ends_the_subscription(tmp_path: Path) -> None:
+    async with _fan(tmp_path) as fan:
+        await fan.rooms.put("s", b"x")
+        events = await fan.subscribe()
+        assert await events.payload_count() == 1
+        waiting = asyncio.ensure_future(events.next())
+        await asyncio.sleep(0)
+
+        await fan.rooms.ask("SplitShard", StreamName="s", ShardToSplit=_SHARD, NewStartingHashKey=str(1 << 127))
+        _, last = await waiting
+        fan.rooms.clock.advance(25 * HOUR_MS)
+        await fan.rooms.janitor.sweep()
+        with pytest.raises(Refusal) as refused:
+            await fan.subscribe()
+
+        assert len(last["ChildShards"]) == 2
+        assert refused.value.code == "ResourceNotFoundException"
