@@ -24,6 +24,7 @@ from streamd.core.sigv4 import SignedRequest
 from streamd.kinesis.exchange import Reply
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.heads import Head, HeadReader
+from streamd.server.pieces import Pieces
 from streamd.server.put_lanes import AnswersPuts, Asker, PutLanes
 
 __all__ = ["Dialect", "HandOver", "KeptConnection", "LeanConnection", "LeanHall"]
@@ -158,7 +159,6 @@ class LeanConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_body_byte_count",
         "_buffer",
         "_hall",
         "_head",
@@ -179,8 +179,7 @@ class LeanConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._head: Head | None = None
-        self._body: list[bytes] = []
-        self._body_byte_count = 0
+        self._body = Pieces()
         self._keeps_alive = True
         self._is_busy = False
         self._is_ending = False
@@ -288,16 +287,14 @@ class LeanConnection(asyncio.Protocol):
     def _add_to_body(self, data: bytes) -> None:
         head = self._head
         assert head is not None
-        missing = head.body_byte_count - self._body_byte_count
+        missing = head.body_byte_count - self._body.byte_count
         if len(data) < missing:
-            self._body.append(data)
-            self._body_byte_count += len(data)
+            self._body.add(data)
             return
-        self._body.append(data if len(data) == missing else data[:missing])
+        self._body.add(data if len(data) == missing else data[:missing])
         self._buffer = data[missing:]
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._head, self._body, self._body_byte_count = None, [], 0
-        self._take(head, body)
+        self._head = None
+        self._take(head, self._body.take())
 
     def _take(self, head: Head, body: bytes) -> None:
         """Have a whole request answered."""
