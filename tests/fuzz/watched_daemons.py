@@ -67,9 +67,10 @@ def watched_daemon(folder: Path, *flags: str, warm_up: Sequence[bytes] = ()) -> 
     assert grown < _GROWTH_BYTE_COUNT_MAX
 
 
-def all_of(daemon: Daemon, pieces: list[bytes]) -> bytes:
+def all_of(daemon: Daemon, pieces: list[bytes], *, is_closed_by_server: bool = False) -> bytes:
     """Send pieces, read what is answered, then say that nothing follows and read to the end.
 
+    With ``is_closed_by_server`` nothing is said, since what was sent makes the server close when all is answered.
     Raises TimeoutError when the connection neither answers nor ends.
     """
     received = bytearray()
@@ -78,13 +79,14 @@ def all_of(daemon: Daemon, pieces: list[bytes]) -> bytes:
         with _but_for_hang_ups():
             for piece in pieces:
                 connection.sendall(piece)
-            is_open = True
+            is_open = not is_closed_by_server
             # At the end of what is said at all aiohttp gives up on answers that are still under way.
             while is_open and select.select([connection], [], [], _SILENCE_S)[0]:
                 piece = connection.recv(1 << 16)
                 received += piece
                 is_open = bool(piece)
-            connection.shutdown(socket.SHUT_WR)
+            if not is_closed_by_server:
+                connection.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionError):
             while piece := connection.recv(1 << 16):
                 received += piece
