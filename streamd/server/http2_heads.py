@@ -50,8 +50,8 @@ def request_head(fields: Iterable[Field]) -> SignedRequest:
         headers[key] = f"{headers[key]},{text}" if key in headers else text
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()):
-        # h2 lets two pass that are equal, and looks at none of a HEAD.
-        raise MalformedHead("two lengths, or one that is no number")
+        # h2 refuses one that is no number, and two that differ; two that are equal it lets pass.
+        raise MalformedHead("two lengths")
     method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
     if not method or not pseudo.get(b":scheme") or not path:
         raise MalformedHead("a pseudo-header is missing")

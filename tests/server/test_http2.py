@@ -253,10 +253,6 @@ def test_a_reset_request_leaves_the_others_alone(connection: Http2Client, stream
             *((":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a")),
             *[("content-length", "0")] * 2,
         ],
-        [
-            *((":method", "HEAD"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a")),
-            ("content-length", "x"),
-        ],
     ],
 )
 def test_a_malformed_head_ends_its_own_request(connection: Http2Client, fields: list[tuple[str, str]]) -> None:
