@@ -6,7 +6,7 @@ header lists. Plain puts go into the same lanes as those of HTTP/1.1. Server pus
 offered.
 
 h2, because it does no I/O: it serves the port, the process and the event loop of HTTP/1.1, a connection at a time,
-under limits of ours. granian answers for a fifth of the time (``benchmarks.http2``), but is a server with a port, a
+under limits of ours. granian takes less than a third of the time (``benchmarks.http2``), but is a server with a port, a
 runtime and limits of its own, which HTTP/1.1 and TLS could not share. Clients that may choose put over HTTP/1.1.
 
 Bounded: open streams of a connection and of a worker, header lists, bodies, the bytes of bodies that a connection may
