@@ -1,7 +1,7 @@
 """Heads by the short way, beside llhttp: whatever the short way reads, llhttp reads in the same way."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from streamd.server.heads import Head, HeadReader, read_head
@@ -50,6 +50,8 @@ def test_no_damage_to_a_head_is_read_in_another_way(start: int, damage: bytes, g
     reader = HeadReader()
     reader.read(_BOTO_HEAD)
     head = _BOTO_HEAD[:start] + damage + _BOTO_HEAD[start + gone_count :]
+    # The door cuts a head behind its first empty line.
+    assume(head.find(b"\r\n\r\n") == len(head) - 4)
 
     found = reader.read(head)
 
