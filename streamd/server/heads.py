@@ -112,7 +112,8 @@ class _Found:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name.lower(), value))
+        # llhttp leaves the space behind a length, and behind no other value.
+        self.fields.append((name.lower(), value.rstrip(b"\t ")))
 
 
 def _joined(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:

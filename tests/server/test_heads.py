@@ -34,6 +34,7 @@ def _head(start: str, fields: list[tuple[str, str, str]]) -> bytes:
 @example("POST / HTTP/1.1", [("content-length", ": ", "5"), ("transfer-encoding", ": ", "chunked")])
 @example("POST / HTTP/1.1", [("a", ": ", "b\r\n c")])
 @example("POST / HTTP/1.1", [("a", ": ", "b\nc: d")])
+@example("POST / HTTP/1.1", [("content-length", ": ", "5 ")])
 def test_the_short_way_reads_nothing_that_llhttp_reads_in_another_way(
     start: str, fields: list[tuple[str, str, str]]
 ) -> None:
