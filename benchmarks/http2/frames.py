@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.load import Latency
+from streamd.server.http2_heads import LiteralEncoder
 
 __all__ = ["Http2Load", "Http2Outcome", "Http2Request", "drive_http2", "pushed_pieces"]
 
@@ -43,7 +44,8 @@ class Http2Request:
     def of(cls, method: str, headers: Sequence[tuple[str, str]], body: bytes, *, unit_count: int = 1) -> "Http2Request":
         """Write the header block of a request to ``/``."""
         fields = [(":method", method), (":scheme", "http"), (":path", "/"), *headers]
-        return cls(b"".join(_literal(name.encode(), value.encode()) for name, value in fields), body, unit_count)
+        block = LiteralEncoder().encode([(name.encode(), value.encode()) for name, value in fields])
+        return cls(block, body, unit_count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,21 +269,6 @@ def _frame(kind: int, flags: int, number: int, payload: bytes | memoryview) -> b
 
 def _update(number: int, room: int) -> bytes:
     return _frame(_WINDOW_UPDATE, 0, number, struct.pack(">I", room))
-
-
-def _literal(name: bytes, value: bytes) -> bytes:
-    """Write a field without indexing, both parts as they are (RFC 7541, 6.2.2)."""
-    return b"\0" + _length(len(name)) + name + _length(len(value)) + value
-
-
-def _length(count: int) -> bytes:
-    if count < 127:
-        return bytes((count,))
-    rest, written = count - 127, [127]
-    while rest >= 128:
-        written.append(rest % 128 + 128)
-        rest //= 128
-    return bytes((*written, rest))
 
 
 def _cpu_s() -> float:

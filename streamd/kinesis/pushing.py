@@ -5,6 +5,7 @@ What is wrong with the call itself is an answer like any other. After that the a
 fault that ended the subscription, all in the codec of the request.
 """
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -23,6 +24,8 @@ from streamd.kinesis.refusals import fault_of
 from streamd.kinesis.resources import find_consumer
 
 __all__ = ["subscribe_to_shard"]
+
+_LOG = logging.getLogger(__name__)
 
 
 async def subscribe_to_shard(engine: Engine, call: Call) -> Answer:
@@ -68,8 +71,10 @@ async def _messages(
         async with aclosing(engine.subscriptions.pushes(subscription, after=after)) as pushes:
             async for push in pushes:
                 yield _event(call, "SubscribeToShardEvent", _payload(engine, call, push))
-    except (StreamdError, Fault) as cause:
-        fault = cause if isinstance(cause, Fault) else fault_of(cause, account_id=engine.account_id)
+    except StreamdError as cause:
+        fault = fault_of(cause, account_id=engine.account_id)
+        if fault.status >= 500:
+            _LOG.error("%s failed: %s", call.operation, cause)
         yield _exception(call, fault)
 
 
