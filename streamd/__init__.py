@@ -2,7 +2,7 @@
 
 The rooms, and the one direction through them (an import goes right, never left)::
 
-    __main__ > cli > demo > supervisor > daemon | sdk > server > kinesis > engine > storage > core
+    __main__ > cli > demo > supervisor > daemon | sdk > server > kinesis | functions > engine > storage > core
              > errors | config | metrics
 
 - ``core``: rules as values and functions: hash keys, sequence numbers, shard trees, tokens, blocks, signatures.
@@ -10,6 +10,7 @@ The rooms, and the one direction through them (an import goes right, never left)
 - ``storage``: the store, a log for each shard and a small catalog. The only room that opens files or LMDB.
 - ``engine``: life: streams, routing, resharding, waiting readers, retention. Time passes here, through a clock.
 - ``kinesis``: the Kinesis dialect: operations by noun, codecs, shapes, and AWS's names, errors and sentences.
+- ``functions``: the Lambda dialect, and the environments, queues and pollers that run functions.
 - ``server``: the doors: HTTP, authentication, health, metrics.
 - ``sdk``: what users import. It knows ``core`` and ``errors`` only, and works against AWS itself.
 - ``demo``: the guiding pipeline, run as a user would run it: a daemon, producers, consumers, a verified count.

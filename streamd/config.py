@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["AccountConfig", "Config", "DoorConfig", "StoreConfig", "TlsConfig"]
+__all__ = ["AccountConfig", "Config", "DoorConfig", "FunctionsConfig", "StoreConfig", "TlsConfig"]
 
 TIB = 1 << 40
 
@@ -52,10 +52,29 @@ class AccountConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionsConfig:
+    """How functions run. ``settings`` is the TOML text of what has more than one value: endpoints, routes, runtimes.
+
+    ``sandbox`` is auto, bwrap, process or off. ``network`` is what a function sees of it inside bwrap: none (only this
+    server), or host. ``concurrency`` bounds the environments of all functions together; 0 takes four for each core.
+    """
+
+    sandbox: str = "auto"
+    network: str = "none"
+    concurrency: int = 0
+    idle_s: float = 600.0
+    timeout_s_max: int = 900
+    retry_delays_s: tuple[float, ...] = (60.0, 120.0)
+    log_byte_count_max: int = 64 << 20
+    settings: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings."""
 
     store: StoreConfig
     door: DoorConfig = field(default_factory=DoorConfig)
     account: AccountConfig = field(default_factory=AccountConfig)
+    functions: FunctionsConfig = field(default_factory=FunctionsConfig)
     worker_count: int = 1

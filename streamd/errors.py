@@ -12,9 +12,11 @@ __all__ = [
     "ConsumerNotFound",
     "DirectoryInUse",
     "FormatUnknown",
+    "FunctionMissing",
     "IteratorExpired",
     "MasterKeyMissing",
     "MessageDamaged",
+    "SandboxFailed",
     "ShardClosed",
     "ShardMissing",
     "ShardNotFound",
@@ -197,3 +199,18 @@ class MessageDamaged(StreamdError):
 
     def __str__(self) -> str:
         return f"a message of the event stream is damaged: {self.reason}"
+
+
+class FunctionMissing(StreamdError):
+    """There is no such function, version or alias."""
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(arn)
+        self.arn = arn
+
+    def __str__(self) -> str:
+        return f"Function not found: {self.arn}"
+
+
+class SandboxFailed(StreamdError):
+    """An environment could not be started: the machine's fault, not the function's."""

@@ -13,11 +13,12 @@ from random import getrandbits
 from typing import Protocol
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX, WAIT_MS_MAX
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import Caller, SignedRequest
 from streamd.engine.engine import Engine
 from streamd.errors import StreamdError
 from streamd.kinesis.codecs import CBOR, JSON, PLAIN_JSON, Codec, codec_of
-from streamd.kinesis.exchange import TARGET_PREFIX, Answer, Call, Handler, Reply
+from streamd.kinesis.exchange import TARGET_PREFIX, Answer, Call, Handler
 from streamd.kinesis.faults import Fault, InternalFailure, SerializationFailed, UnknownOperation
 from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
 from streamd.kinesis.plain_puts import PlainPut, put_plainly, read_plain_put

@@ -34,7 +34,7 @@ from h2.exceptions import ProtocolError
 from hyperframe.frame import GoAwayFrame
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX
-from streamd.kinesis.exchange import Reply
+from streamd.core.replies import Reply
 from streamd.server.http2_guard import FrameGuard, TooMuch
 from streamd.server.http2_hall import Http2Hall
 from streamd.server.http2_heads import MalformedHead, answer_head, request_head

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from email.utils import formatdate
 
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.kinesis.exchange import Reply
 from streamd.server.lean import LeanHall
 from streamd.server.pages import Page
 from streamd.server.put_lanes import Asker

@@ -9,8 +9,8 @@ literal fields are made by joining bytes.
 import re
 from collections.abc import Iterable, Sequence
 
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.kinesis.exchange import Reply
 
 __all__ = ["LiteralEncoder", "MalformedHead", "answer_head", "request_head"]
 

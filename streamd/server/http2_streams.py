@@ -11,8 +11,8 @@ from contextlib import aclosing
 from typing import Protocol
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.kinesis.exchange import Reply
 
 __all__ = ["Carrier", "Http2Stream"]
 

@@ -20,8 +20,8 @@ from http import HTTPStatus
 from typing import NoReturn, Protocol, cast
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.kinesis.exchange import Reply
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.heads import Head, HeadReader
 from streamd.server.pieces import Pieces

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from streamd.core.limits import COMMIT_BYTE_COUNT_MAX
-from streamd.kinesis.exchange import Reply
+from streamd.core.replies import Reply
 from streamd.kinesis.plain_puts import PLAIN_BYTE_COUNT_MAX, PlainPut
 
 __all__ = ["AnswersPuts", "Asker", "PutLanes"]

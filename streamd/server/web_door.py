@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.kinesis.exchange import Reply
 from streamd.server.lean import Dialect
 from streamd.server.pages import Page
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
 from streamd.engine.quotas import LimitsMode
-from streamd.kinesis.exchange import Reply
 from streamd.kinesis.operation import KinesisDialect
 from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
 from streamd.kinesis.shapes import INPUT_BY_OPERATION

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 from h2.errors import ErrorCodes
 
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.kinesis.exchange import Reply
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.http import HttpDoor
 from tests.server.http2_client import Http2Client, dial_http2

@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 
 from streamd.core.limits import COMMIT_BYTE_COUNT_MAX
+from streamd.core.replies import Reply
 from streamd.kinesis.codecs import JSON
-from streamd.kinesis.exchange import Reply
 from streamd.kinesis.plain_puts import PLAIN_BYTE_COUNT_MAX, PlainPut
 from streamd.server.put_lanes import PutLanes
 

@@ -1,0 +1,1 @@
+"""The walls around one environment, in three tiers: bubblewrap, a process of another user, none."""
