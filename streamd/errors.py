@@ -15,6 +15,7 @@ __all__ = [
     "FunctionMissing",
     "IteratorExpired",
     "MasterKeyMissing",
+    "MemberMistyped",
     "MessageDamaged",
     "SandboxFailed",
     "ShardClosed",
@@ -214,3 +215,7 @@ class FunctionMissing(StreamdError):
 
 class SandboxFailed(StreamdError):
     """An environment could not be started: the machine's fault, not the function's."""
+
+
+class MemberMistyped(StreamdError):
+    """A member of a request is of another type than its shape's; the sentence is AWS's."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import uvloop
 
+from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.kinesis.exchange import Reply
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.http import HttpDoor
 

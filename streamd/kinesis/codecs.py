@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from streamd.core.moments import Timestamp
 from streamd.kinesis.codecs_cbor import decode_cbor, encode_cbor, encode_records_cbor
 from streamd.kinesis.codecs_json import decode_json, encode_json, encode_records_json
-from streamd.kinesis.codecs_values import RecordColumns, Timestamp
+from streamd.kinesis.codecs_values import RecordColumns
 from streamd.kinesis.faults import Fault
 
 __all__ = ["CBOR", "JSON", "PLAIN_JSON", "Codec", "RecordColumns", "Timestamp", "codec_of"]

@@ -15,7 +15,8 @@ from struct import pack
 
 import cbor2
 
-from streamd.kinesis.codecs_values import RecordColumns, Timestamp
+from streamd.core.moments import Timestamp
+from streamd.kinesis.codecs_values import RecordColumns
 from streamd.kinesis.faults import SerializationFailed
 
 __all__ = ["decode_cbor", "encode_cbor", "encode_records_cbor"]

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import orjson
 from pybase64 import b64encode_as_string
 
-from streamd.kinesis.codecs_values import RecordColumns, Timestamp
+from streamd.core.moments import Timestamp
+from streamd.kinesis.codecs_values import RecordColumns
 from streamd.kinesis.faults import SerializationFailed
 
 __all__ = ["decode_json", "encode_json", "encode_records_json"]

@@ -1,7 +1,7 @@
-"""The values that answers hold and plain JSON does not know: moments, and records in columns.
+"""Records in columns: beside `bytes` and `Timestamp` what answers hold and plain JSON does not know.
 
-An answer is a plain dictionary in which blobs are `bytes` and moments are `Timestamp`; each codec writes
-both in AWS's own form. Records come as columns, because ten thousand of them are written in one go.
+An answer is a plain dictionary, and each codec writes these in AWS's own form. Records come as columns, because ten
+thousand of them are written in one go.
 """
 
 from __future__ import annotations
@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["RecordColumns", "Timestamp"]
-
-
-@dataclass(frozen=True, slots=True)
-class Timestamp:
-    """A moment, in milliseconds since 1970."""
-
-    ms: int
+__all__ = ["RecordColumns"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from streamd.kinesis.shapes_kinds import Shape, StructureShape
+from streamd.core.shapes import Shape, StructureShape
 from streamd.kinesis.shapes_members import (
     BOOLEAN,
     COMMITMENT,

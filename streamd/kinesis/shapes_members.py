@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from streamd.kinesis.shapes_kinds import (
+from streamd.core.shapes import (
     BlobShape,
     BooleanShape,
     IntegerShape,

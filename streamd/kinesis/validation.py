@@ -20,12 +20,13 @@ from typing import Any
 
 from pybase64 import b64decode
 
+from streamd.core.shape_reading import WHOLE_ENDS, read_structure
+from streamd.core.shape_violations import violations
+from streamd.core.shapes import StructureShape
+from streamd.errors import MemberMistyped
 from streamd.kinesis.faults import SerializationFailed, ValidationFailed
 from streamd.kinesis.shapes import INPUT_BY_OPERATION
-from streamd.kinesis.shapes_kinds import StructureShape
 from streamd.kinesis.shapes_members import DATA, ENTRIES, HASH_KEY, NAME, PARTITION_KEY
-from streamd.kinesis.validation_types import WHOLE_ENDS, read_structure
-from streamd.kinesis.validation_violations import violations
 
 __all__ = ["VIOLATION_COUNT_MAX", "EntryColumns", "check", "check_entries", "check_plain_record"]
 
@@ -93,7 +94,10 @@ def check(operation: str, document: object) -> dict[str, Any]:
 
 def _explained(shape: StructureShape, document: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the members of a request, or raise with every reason against it."""
-    members = read_structure(shape, document)
+    try:
+        members = read_structure(shape, document)
+    except MemberMistyped as error:
+        raise SerializationFailed(str(error)) from None
     found = list(islice(violations(shape, members), VIOLATION_COUNT_MAX))
     if found:
         noun = "error" if len(found) == 1 else "errors"

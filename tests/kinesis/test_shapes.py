@@ -10,18 +10,20 @@ from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.kinesis.shapes import INPUT_BY_OPERATION
-from streamd.kinesis.shapes_kinds import (
+from streamd.core.shapes import (
     BlobShape,
     BooleanShape,
+    DoubleShape,
     IntegerShape,
     ListShape,
+    LongShape,
     MapShape,
     Shape,
     StructureShape,
     TextShape,
     TimestampShape,
 )
+from streamd.kinesis.shapes import INPUT_BY_OPERATION
 from streamd.kinesis.shapes_members import CONSUMER_ARN, RESOURCE_ARN, STREAM_ARN
 
 MODEL = get_session().get_service_model("kinesis")
@@ -52,6 +54,10 @@ def plain(shape: Shape) -> object:
             return "string", shape.minimum, shape.maximum, shape.pattern, set(shape.enum)
         case IntegerShape():
             return "integer", shape.minimum, shape.maximum
+        case LongShape():
+            return "long", shape.minimum, shape.maximum
+        case DoubleShape():
+            return "double", shape.minimum, shape.maximum
         case BooleanShape():
             return "boolean"
         case TimestampShape():

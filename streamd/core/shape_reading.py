@@ -15,19 +15,21 @@ from typing import Any, NoReturn, TypeGuard, assert_never
 
 from pybase64 import b64decode
 
-from streamd.kinesis.codecs_values import Timestamp
-from streamd.kinesis.faults import SerializationFailed
-from streamd.kinesis.shapes_kinds import (
+from streamd.core.moments import Timestamp
+from streamd.core.shapes import (
     BlobShape,
     BooleanShape,
+    DoubleShape,
     IntegerShape,
     ListShape,
+    LongShape,
     MapShape,
     Shape,
     StructureShape,
     TextShape,
     TimestampShape,
 )
+from streamd.errors import MemberMistyped
 
 __all__ = ["QUOTED_LENGTH_MAX", "WHOLE_ENDS", "read_structure"]
 
@@ -46,7 +48,7 @@ _NOT_BASE64 = re.compile(r"[^a-zA-Z0-9+/=]|=[^=]")
 def read_structure(shape: StructureShape, value: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the named members that are there, each as its shape's type.
 
-    Raises SerializationFailed at the first member that is of another type.
+    Raises MemberMistyped at the first member that is of another type.
     """
     members = shape.members
     return {
@@ -62,7 +64,11 @@ def _read(shape: Shape, value: object) -> object:
         case TextShape():
             return _text(value)
         case IntegerShape():
-            return _integer(value)
+            return _integer(value, "an Integer", greatest=_INT_MAX)
+        case LongShape():
+            return _integer(value, "a Long", greatest=_LONG_MAX)
+        case DoubleShape():
+            return _double(value)
         case BooleanShape():
             return _boolean(value)
         case TimestampShape():
@@ -90,18 +96,18 @@ def _map(shape: MapShape, value: object) -> dict[Any, Any]:
 def _list(value: object) -> list[object]:
     """Return a list as it is."""
     if isinstance(value, dict):
-        raise SerializationFailed("Start of structure or map found where not expected.")
+        raise MemberMistyped("Start of structure or map found where not expected.")
     if not isinstance(value, list):
-        raise SerializationFailed("Expected list or null")
+        raise MemberMistyped("Expected list or null")
     return value
 
 
 def _mapping(value: object, sentence: str) -> dict[object, object]:
     """Return a map or structure as it is."""
     if isinstance(value, list):
-        raise SerializationFailed("Start of list found where not expected")
+        raise MemberMistyped("Start of list found where not expected")
     if not isinstance(value, dict):
-        raise SerializationFailed(sentence)
+        raise MemberMistyped(sentence)
     return value
 
 
@@ -119,11 +125,18 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _integer(value: object) -> int:
-    """Return a 32-bit integer: what is too large becomes the largest, as in AWS's answers."""
+def _integer(value: object, wanted: str, *, greatest: int) -> int:
+    """Return an integer: what is too large becomes the largest, as in AWS's answers."""
     if not _is_number(value):
-        _refuse_scalar(value, "an Integer")
-    return max(-_INT_MAX - 1, min(_INT_MAX, int(value)))
+        _refuse_scalar(value, wanted)
+    return max(-greatest - 1, min(greatest, int(value)))
+
+
+def _double(value: object) -> float:
+    """Return a number as it is."""
+    if not _is_number(value):
+        _refuse_scalar(value, "a Double")
+    return value
 
 
 def _boolean(value: object) -> bool:
@@ -137,7 +150,7 @@ def _boolean(value: object) -> bool:
             word = value[:QUOTED_LENGTH_MAX].upper()
             if word in _BOOLEAN_BY_WORD:
                 return _BOOLEAN_BY_WORD[word]
-            raise SerializationFailed(f"'{word}' can not be converted to an Boolean")
+            raise MemberMistyped(f"'{word}' can not be converted to an Boolean")
         case _:
             return _refuse_scalar(value, "an Boolean")
 
@@ -167,9 +180,9 @@ def _blob(value: object) -> bytes:
     try:
         blob = b64decode(value, validate=True)
     except ValueError:
-        raise SerializationFailed(_base64_fault(value)) from None
+        raise MemberMistyped(_base64_fault(value)) from None
     if not WHOLE_ENDS.fullmatch(value[-4:]):
-        raise SerializationFailed(_base64_fault(value))
+        raise MemberMistyped(_base64_fault(value))
     return blob
 
 
@@ -185,14 +198,14 @@ def _base64_fault(value: str) -> str:
 
 
 def _refuse_scalar(value: object, wanted: str) -> NoReturn:
-    """Raise SerializationFailed for a value that should have been a text, number, blob or moment."""
+    """Raise MemberMistyped for a value that should have been a text, number, blob or moment."""
     match value:
         case list():
-            raise SerializationFailed("Start of list found where not expected")
+            raise MemberMistyped("Start of list found where not expected")
         case dict():
-            raise SerializationFailed("Start of structure or map found where not expected.")
+            raise MemberMistyped("Start of structure or map found where not expected.")
         case _:
-            raise SerializationFailed(f"class {_java_class(value)} can not be converted to {wanted}")
+            raise MemberMistyped(f"class {_java_class(value)} can not be converted to {wanted}")
 
 
 def _java_class(value: object) -> str:

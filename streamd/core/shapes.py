@@ -1,8 +1,8 @@
 """The kinds of shape that a request is made of, and the constraints that each can carry.
 
-These values say what a member must look like; `shapes` says which operation has which members, and
-`validation` holds documents against them. A maximum or minimum counts characters of a text, bytes of a
-blob, entries of a list or map, and the value of an integer. None of them checks anything itself.
+These values say what a member must look like; each dialect says which operation has which members, and
+`shape_reading` and `shape_violations` hold documents against them. A maximum or minimum counts characters of
+a text, bytes of a blob, entries of a list or map, and the value of a number. None of them checks anything itself.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 __all__ = [
     "BlobShape",
     "BooleanShape",
+    "DoubleShape",
     "IntegerShape",
     "ListShape",
+    "LongShape",
     "MapShape",
     "Shape",
     "StructureShape",
@@ -27,6 +29,8 @@ __all__ = [
 # later one when another such gap follows. Closing it for good keeps a hostile name of 2,048 characters
 # from costing a hundred milliseconds of backtracking. `tests/kinesis/test_shapes.py` proves the sameness.
 _GAPS = ((".*:kinesis:", "(?>.*?:kinesis:)"), (r".*:\d{12}:.*", r"(?>.*?:\d{12}:).*"))
+
+_CLASSES = ((r"\p{L}", r"\w"), (r"\p{N}", r"\d"), (r"\p{Z}", r" \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,22 @@ class IntegerShape:
 
     minimum: int | None = None
     maximum: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LongShape:
+    """A 64-bit integer with bounds."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleShape:
+    """A number with bounds."""
+
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +104,45 @@ class MapShape:
     """A map from text to members of one shape, with bounds on their count."""
 
     key: TextShape
-    value: TextShape
+    value: Shape
     minimum: int | None = None
     maximum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StructureShape:
-    """Named members, some required. Their order is the order in which AWS reports what is wrong."""
+    """Named members, some required. Their order is the order in which AWS reports what is wrong.
+
+    ``name`` is the structure's, without the ``package`` in which AWS's server has its class.
+    """
 
     name: str
     members: Mapping[str, Shape]
     required: frozenset[str] = frozenset()
+    package: str = "com.amazonaws.kinesis.v20131202"
 
 
-Shape = TextShape | IntegerShape | BooleanShape | TimestampShape | BlobShape | ListShape | MapShape | StructureShape
+Shape = (
+    TextShape
+    | IntegerShape
+    | LongShape
+    | DoubleShape
+    | BooleanShape
+    | TimestampShape
+    | BlobShape
+    | ListShape
+    | MapShape
+    | StructureShape
+)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     """Compile a pattern of the service model."""
+    if r"\p{" in pattern:
+        # Python has no such classes: letters and numbers of any script are its words, separators these blanks.
+        for java, python in _CLASSES:
+            pattern = pattern.replace(java, python)
+        return re.compile(pattern)
     for gap, closed_gap in _GAPS:
         pattern = pattern.replace(gap, closed_gap)
     return re.compile(pattern, re.ASCII)

@@ -13,16 +13,18 @@ from itertools import islice
 from typing import Any
 from zlib import crc32
 
-from streamd.kinesis.shapes_kinds import (
+from streamd.core.shape_reading import QUOTED_LENGTH_MAX
+from streamd.core.shapes import (
     BlobShape,
+    DoubleShape,
     IntegerShape,
     ListShape,
+    LongShape,
     MapShape,
     Shape,
     StructureShape,
     TextShape,
 )
-from streamd.kinesis.validation_types import QUOTED_LENGTH_MAX
 
 __all__ = ["violations"]
 
@@ -83,7 +85,7 @@ def _broken(shape: Shape, value: Any) -> Iterator[str]:
             if shape.matcher and _is_matchable(shape, value) and not shape.matcher.fullmatch(value):
                 yield f"Member must satisfy regular expression pattern: {shape.pattern}"
             yield from _out_of_bounds(shape, len(value), "length")
-        case IntegerShape():
+        case IntegerShape() | LongShape() | DoubleShape():
             yield from _out_of_bounds(shape, value, "value")
         case BlobShape() | ListShape() | MapShape():
             yield from _out_of_bounds(shape, len(value), "length")
@@ -102,7 +104,9 @@ def _is_wrong(shape: Shape, entry: Any) -> bool:
 
 
 def _out_of_bounds(
-    shape: TextShape | IntegerShape | BlobShape | ListShape | MapShape, measure: int, noun: str
+    shape: TextShape | IntegerShape | LongShape | DoubleShape | BlobShape | ListShape | MapShape,
+    measure: float,
+    noun: str,
 ) -> Iterator[str]:
     """Yield the bound that a length or a value is outside of."""
     if shape.minimum is not None and measure < shape.minimum:
@@ -156,5 +160,5 @@ def _shown_entry(shape: Shape, entry: Any) -> str:
         return "null"
     if isinstance(shape, StructureShape):
         # Java's hash of an object cannot be foretold, so any that depends on the entry does.
-        return f"com.amazonaws.kinesis.v20131202.{shape.name}@{crc32(repr(sorted(entry)).encode()):x}"
+        return f"{shape.package}.{shape.name}@{crc32(repr(sorted(entry)).encode()):x}"
     return str(entry)
