@@ -17,6 +17,8 @@ __all__ = [
     "MasterKeyMissing",
     "MemberMistyped",
     "MessageDamaged",
+    "PackageInvalid",
+    "QueueFull",
     "SandboxFailed",
     "ShardClosed",
     "ShardMissing",
@@ -219,3 +221,11 @@ class SandboxFailed(StreamdError):
 
 class MemberMistyped(StreamdError):
     """A member of a request is of another type than its shape's; the sentence is AWS's."""
+
+
+class PackageInvalid(StreamdError):
+    """A package of code cannot be used; the sentence is AWS's where it has one."""
+
+
+class QueueFull(StreamdError):
+    """So many events wait already that no more are taken: nothing of this one was kept."""

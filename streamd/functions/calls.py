@@ -12,7 +12,9 @@ __all__ = ["Answer", "Call", "Operation", "Route"]
 class Call:
     """One call. ``path`` holds the parts of the path that the route names, unquoted; ``query`` its pairs, by name.
 
-    ``document`` is the JSON body, an empty one where none was sent; ``body`` the bytes as they came.
+    ``document`` is the JSON body, an empty one where none was sent; ``body`` the bytes as they came. ``members`` holds
+    what an operation of AWS's model takes, from wherever it was sent, checked and of its type: moments are
+    milliseconds, blobs bytes. ``origin`` is the address under which the caller reached the server.
     """
 
     path: Mapping[str, str]
@@ -21,6 +23,12 @@ class Call:
     document: Mapping[str, Any]
     body: bytes
     region: str
+    origin: str = ""
+    members: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, member: str) -> Any:
+        """Give a member, None when it was not sent."""
+        return self.members.get(member)
 
     def first(self, name: str) -> str | None:
         """Give the first value of a query parameter, None without one."""
@@ -53,6 +61,8 @@ class Route:
     operation: Operation
     is_raw: bool = False
     """Whether the body is not looked at: it need not be JSON."""
+    is_open: bool = False
+    """Whether it lets in by itself whoever may come in: no signature is asked for."""
 
     @property
     def pattern(self) -> re.Pattern[str]:

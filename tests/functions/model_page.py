@@ -44,7 +44,8 @@ def _add(name: str, model_shapes: dict[str, Any], shapes: dict[str, Any]) -> Non
     for key in ("pattern", "enum"):
         if key in shape:
             found[key] = shape[key]
-    match shape["type"]:
+    kind: str = shape["type"]
+    match kind:
         case "structure":
             found["required"] = shape.get("required", [])
             found["members"] = {member: _member(told) for member, told in shape["members"].items()}
@@ -57,6 +58,8 @@ def _add(name: str, model_shapes: dict[str, Any], shapes: dict[str, Any]) -> Non
             found |= {"key": shape["key"]["shape"], "value": shape["value"]["shape"]}
             for part in ("key", "value"):
                 _add(shape[part]["shape"], model_shapes, shapes)
+        case _:
+            return
 
 
 def _member(told: dict[str, Any]) -> dict[str, str]:

@@ -1,0 +1,126 @@
+"""The operations of the Lambda API by name, and those that are refused with the reason."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from streamd.functions import (
+    aliases,
+    concurrency,
+    creation,
+    event_settings,
+    fixed,
+    invoking,
+    layer_calls,
+    permissions,
+    publishing,
+    reading,
+    tags,
+)
+from streamd.functions.calls import Answer, Call
+from streamd.functions.host import Host
+
+__all__ = ["OPERATION_BY_NAME", "REFUSED_FEATURE_BY_NAME"]
+
+OPERATION_BY_NAME: Mapping[str, Callable[[Host, Call], Awaitable[Answer]]] = {
+    "AddPermission": permissions.add_permission,
+    "CreateAlias": aliases.create_alias,
+    "CreateFunction": creation.create_function,
+    "DeleteAlias": aliases.delete_alias,
+    "DeleteFunction": creation.delete_function,
+    "DeleteFunctionConcurrency": concurrency.delete_function_concurrency,
+    "DeleteFunctionEventInvokeConfig": event_settings.delete_function_event_invoke_config,
+    "DeleteLayerVersion": layer_calls.delete_layer_version,
+    "DeleteProvisionedConcurrencyConfig": concurrency.delete_provisioned_concurrency_config,
+    "DeleteResourcePolicy": permissions.delete_resource_policy,
+    "GetAccountSettings": concurrency.get_account_settings,
+    "GetAlias": aliases.get_alias,
+    "GetFunction": reading.get_function,
+    "GetFunctionCodeSigningConfig": fixed.get_function_code_signing_config,
+    "GetFunctionConcurrency": concurrency.get_function_concurrency,
+    "GetFunctionConfiguration": reading.get_function_configuration,
+    "GetFunctionEventInvokeConfig": event_settings.get_function_event_invoke_config,
+    "GetFunctionRecursionConfig": fixed.get_function_recursion_config,
+    "GetLayerVersion": layer_calls.get_layer_version,
+    "GetLayerVersionByArn": layer_calls.get_layer_version_by_arn,
+    "GetPolicy": permissions.get_policy,
+    "GetProvisionedConcurrencyConfig": concurrency.get_provisioned_concurrency_config,
+    "GetResourcePolicy": permissions.get_resource_policy,
+    "GetRuntimeManagementConfig": fixed.get_runtime_management_config,
+    "Invoke": invoking.invoke,
+    "InvokeAsync": invoking.invoke_async,
+    "InvokeWithResponseStream": invoking.invoke_with_response_stream,
+    "ListAliases": aliases.list_aliases,
+    "ListFunctionEventInvokeConfigs": event_settings.list_function_event_invoke_configs,
+    "ListFunctions": reading.list_functions,
+    "ListLayerVersions": layer_calls.list_layer_versions,
+    "ListLayers": layer_calls.list_layers,
+    "ListProvisionedConcurrencyConfigs": concurrency.list_provisioned_concurrency_configs,
+    "ListTags": tags.list_tags,
+    "ListVersionsByFunction": publishing.list_versions_by_function,
+    "PublishLayerVersion": layer_calls.publish_layer_version,
+    "PublishVersion": publishing.publish_version,
+    "PutFunctionConcurrency": concurrency.put_function_concurrency,
+    "PutFunctionEventInvokeConfig": event_settings.put_function_event_invoke_config,
+    "PutFunctionRecursionConfig": fixed.put_function_recursion_config,
+    "PutProvisionedConcurrencyConfig": concurrency.put_provisioned_concurrency_config,
+    "PutResourcePolicy": permissions.put_resource_policy,
+    "PutRuntimeManagementConfig": fixed.put_runtime_management_config,
+    "RemovePermission": permissions.remove_permission,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "UpdateAlias": aliases.update_alias,
+    "UpdateFunctionCode": creation.update_function_code,
+    "UpdateFunctionConfiguration": creation.update_function_configuration,
+    "UpdateFunctionEventInvokeConfig": event_settings.update_function_event_invoke_config,
+}
+
+_REFUSED: Mapping[str, tuple[str, ...]] = {
+    "Code signing": (
+        "CreateCodeSigningConfig",
+        "DeleteCodeSigningConfig",
+        "DeleteFunctionCodeSigningConfig",
+        "GetCodeSigningConfig",
+        "ListCodeSigningConfigs",
+        "ListFunctionsByCodeSigningConfig",
+        "PutFunctionCodeSigningConfig",
+        "UpdateCodeSigningConfig",
+    ),
+    "Managed instances": (
+        "CreateCapacityProvider",
+        "DeleteCapacityProvider",
+        "GetCapacityProvider",
+        "GetFunctionScalingConfig",
+        "ListCapacityProviders",
+        "ListFunctionVersionsByCapacityProvider",
+        "PutFunctionScalingConfig",
+        "UpdateCapacityProvider",
+    ),
+    "Durable functions": (
+        "CheckpointDurableExecution",
+        "DeleteDurableExecution",
+        "GetDurableExecution",
+        "GetDurableExecutionHistory",
+        "GetDurableExecutionState",
+        "ListDurableExecutionsByFunction",
+        "PauseDurableExecution",
+        "ResumeDurableExecution",
+        "SendDurableExecutionCallbackFailure",
+        "SendDurableExecutionCallbackHeartbeat",
+        "SendDurableExecutionCallbackSuccess",
+        "StopDurableExecution",
+    ),
+    "Policies of layers": (
+        "AddLayerVersionPermission",
+        "GetLayerVersionPolicy",
+        "RemoveLayerVersionPermission",
+    ),
+    "Function URLs": (
+        "CreateFunctionUrlConfig",
+        "DeleteFunctionUrlConfig",
+        "GetFunctionUrlConfig",
+        "ListFunctionUrlConfigs",
+        "UpdateFunctionUrlConfig",
+    ),
+}
+
+REFUSED_FEATURE_BY_NAME = {name: feature for feature, names in _REFUSED.items() for name in names}
+"""What an operation that streamd does not have belongs to."""
