@@ -13,6 +13,7 @@ __all__ = [
     "COMMIT_BYTE_COUNT_MAX",
     "CONSUMER_COUNT_MAX",
     "CONSUMER_COUNT_MAX_ADVANTAGE",
+    "DEPLOY_BYTE_COUNT_MAX",
     "GET_RECORDS_BYTE_COUNT_MAX",
     "GET_RECORDS_COUNT_MAX",
     "ITERATOR_AGE_MS_MAX",
@@ -73,6 +74,8 @@ PUSH_BYTE_COUNT_MAX: Final = 1 * MIB
 
 # 10 MiB of data in base64 with 500 keys of 256 characters escaped at their worst still fits.
 BODY_BYTE_COUNT_MAX: Final = 20 * MIB
+# Lambda: a request that carries a package of code, in base64.
+DEPLOY_BYTE_COUNT_MAX: Final = 70_167_211
 
 # A read verifies a whole block, so a block is kept small enough that a read with a small Limit stays cheap.
 BLOCK_BYTE_COUNT_MAX: Final = 1 * MIB

@@ -143,8 +143,11 @@ def verify(
     now_ms: int,
     services: Collection[str] = KINESIS,
     skew_ms_max: int = SKEW_MS_MAX,
+    token_of: Callable[[AccessKeyId], str | None] = lambda _: None,
 ) -> Caller:
     """Tell who signed a request, for one of these services.
+
+    ``token_of`` gives the session token that a key must come with; keys without one may not come with any.
 
     Raises MissingAuthenticationToken, IncompleteSignature, InvalidSignature or UnrecognizedClient, each as
     the class below it that says why.
@@ -169,6 +172,8 @@ def verify(
     kept_key = signing_keys.find(scope, secret)
     key = kept_key or signing_key(secret, date=scope.date, region=scope.region, service=scope.service)
     _check_signature(request, claims, signed_header_names, scope=scope, timestamp=timestamp, key=key)
+    if not compare_digest(claims.security_token.encode(), (token_of(scope.access_key_id) or "").encode()):
+        raise SecurityTokenUnexpected
     if kept_key is None:
         signing_keys.keep(scope, secret, key)
     signing_keys.known.keep(
@@ -180,8 +185,6 @@ def verify(
         secret=secret,
         key=key,
     )
-    if claims.security_token:
-        raise SecurityTokenUnexpected
     return Caller(scope.access_key_id, scope.region, scope.service)
 
 

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from streamd.core.session_keys import SessionKeys
 from streamd.core.sigv4 import (
     KINESIS,
     SKEW_MS_MAX,
@@ -101,7 +102,7 @@ class AccessKeys:
 class Authenticator:
     """Ties requests to callers. Belongs to one event loop: its cache of signing keys has no lock."""
 
-    __slots__ = ("_clock_ms", "_keys", "_region", "_signing_keys", "_skew_ms_max")
+    __slots__ = ("_clock_ms", "_keys", "_region", "_sessions", "_signing_keys", "_skew_ms_max")
 
     def __init__(
         self,
@@ -110,8 +111,10 @@ class Authenticator:
         *,
         region: str,
         skew_ms_max: int = SKEW_MS_MAX,
+        sessions: SessionKeys | None = None,
     ) -> None:
         self._keys = keys
+        self._sessions = sessions
         self._clock_ms = clock_ms
         self._region = region
         self._skew_ms_max = skew_ms_max
@@ -137,9 +140,13 @@ class Authenticator:
             self._verify(self._keys, request, services)
 
     def _verify(self, keys: AccessKeys, request: SignedRequest, services: Collection[str]) -> Caller:
+        sessions = self._sessions
         return verify(
             request,
-            secret_of=keys.secret_of,
+            secret_of=keys.secret_of
+            if sessions is None
+            else lambda key: keys.secret_of(key) or sessions.secret_of(key),
+            token_of=_no_token if sessions is None else lambda key: _token_of(keys, sessions, key),
             signing_keys=self._signing_keys,
             now_ms=self._clock_ms(),
             services=services,
@@ -152,6 +159,15 @@ class Authenticator:
             return Caller(_ANONYMOUS, self._region, min(services))
         service = scope.service if scope.service in services else min(services)
         return Caller(scope.access_key_id, scope.region, service)
+
+
+def _no_token(_: AccessKeyId) -> str | None:
+    return None
+
+
+def _token_of(keys: AccessKeys, sessions: SessionKeys, access_key_id: AccessKeyId) -> str | None:
+    # A key of the file is one for good, whatever its id looks like.
+    return None if keys.secret_of(access_key_id) is not None else sessions.token_of(access_key_id)
 
 
 def permission_warning(path: str, *, mode: int) -> str | None:

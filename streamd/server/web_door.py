@@ -13,9 +13,9 @@ from contextlib import aclosing, suppress
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from streamd.core.limits import BODY_BYTE_COUNT_MAX
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
+from streamd.server.dialects import TOO_LARGE, body_byte_count_max, too_large_body
 from streamd.server.lean import Dialect
 from streamd.server.pages import Page
 
@@ -73,9 +73,9 @@ class WebDoor:
             body = await _body_of(request)
         except (TimeoutError, ConnectionError):
             return _last_response(408)
-        if body is None:
-            return _last_response(413)
         path, _, query = request.raw_path.partition("?")
+        if body is None:
+            return _last_response(413, too_large_body(path))
         reply = await self._dialect.answer(
             SignedRequest(method=request.method, path=path, query=query, headers=_headers_of(request), body=body)
         )
@@ -97,9 +97,10 @@ async def _pushed(request: web.BaseRequest, reply: Reply, frames: AsyncGenerator
     return response
 
 
-def _last_response(status: int) -> web.Response:
-    """Answer without a word, as AWS does, to what was not read to its end: the connection cannot be used again."""
-    response = web.Response(status=status, headers=_SERVER)
+def _last_response(status: int, body: bytes = b"") -> web.Response:
+    """Answer, mostly without a word as AWS does, what was not read to its end: the connection cannot be used again."""
+    headers = {"Content-Type": "application/json", "x-amzn-errortype": TOO_LARGE} if body else {}
+    response = web.Response(status=status, headers=headers | _SERVER, body=body)
     response.force_close()
     return response
 
@@ -107,7 +108,8 @@ def _last_response(status: int) -> web.Response:
 async def _body_of(request: web.BaseRequest) -> bytes | None:
     """Read the body; None when it is larger than any request may be."""
     declared = request.content_length
-    if declared is not None and declared > BODY_BYTE_COUNT_MAX:
+    byte_count_max = body_byte_count_max(request.path)
+    if declared is not None and declared > byte_count_max:
         return None
     if not request.can_read_body:
         return b""
@@ -121,7 +123,7 @@ async def _body_of(request: web.BaseRequest) -> bytes | None:
     async with asyncio.timeout(_BODY_PATIENCE_S):
         while chunk := await request.content.readany():
             byte_count += len(chunk)
-            if byte_count > BODY_BYTE_COUNT_MAX:
+            if byte_count > byte_count_max:
                 return None
             chunks.append(chunk)
     return b"".join(chunks)
