@@ -7,7 +7,9 @@ import socket
 from dataclasses import dataclass
 from typing import NoReturn
 
+from streamd.assembly import FunctionsRoom
 from streamd.config import Config
+from streamd.core.session_keys import SessionKeys
 from streamd.core.tokens import TokenMint
 from streamd.engine.clock import SystemClock
 from streamd.engine.engine import Engine
@@ -23,6 +25,8 @@ from streamd.errors import StoreFailed
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
 from streamd.server.auth import AccessKeys, Authenticator
+from streamd.server.dialects import AnswersRequests, Dialects
+from streamd.server.host_link import HostLink, serve_link
 from streamd.server.http import HttpDoor
 from streamd.server.pages import pages
 from streamd.server.tls import tls_context
@@ -43,7 +47,10 @@ _FIGURES_PAUSE_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSeat:
-    """What a worker is handed by whoever started it; ``parent`` hears of the supervisor's end, -1 without one."""
+    """What a worker is handed by whoever started it; ``parent`` hears of the supervisor's end, -1 without one.
+
+    ``link_listener`` is where the first worker, which has the functions, is reached by the others, under ``link_name``.
+    """
 
     index: int
     listener: socket.socket
@@ -52,6 +59,8 @@ class WorkerSeat:
     metrics_folder: str
     ready: socket.socket | None = None
     parent_pipe: int = -1
+    link_listener: socket.socket | None = None
+    link_name: str = ""
 
 
 class Worker:
@@ -120,12 +129,22 @@ class Worker:
             None if keys is None else AccessKeys.parse(keys),
             engine.clock.now_ms,
             region=self._config.account.region,
+            sessions=SessionKeys(self._directory.token_secret()),
         )
-        door = HttpDoor(KinesisDialect(engine, authenticator), pages(engine, metrics_folder=self._seat.metrics_folder))
+        room = await self._functions(engine, authenticator)
+        link = None if room is not None else HostLink(self._seat.link_name)
+        functions: AnswersRequests | None = link if room is None else room.dialect
+        assert functions is not None
+        door = HttpDoor(
+            Dialects(KinesisDialect(engine, authenticator), functions),
+            pages(engine, metrics_folder=self._seat.metrics_folder),
+        )
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_note_worker(engine.metrics))]
             if self._seat.index == 0:
                 tasks += self._start_services(group, engine)
+            if room is not None and self._seat.link_listener is not None:
+                tasks.append(group.create_task(serve_link(self._seat.link_listener, room.dialect)))
             tasks.append(await door.open(self._seat.listener, group))
             await self._open_tls(door)
             if self._seat.ready is not None:
@@ -135,6 +154,16 @@ class Worker:
             await door.close()
             for task in tasks:
                 task.cancel()
+
+    async def _functions(self, engine: Engine, authenticator: Authenticator) -> FunctionsRoom | None:
+        """Build what runs functions, in the one worker that does."""
+        if self._seat.index != 0:
+            return None
+        tls = self._seat.tls_listener
+        tls_port = None if tls is None else tls.getsockname()[1]
+        room = FunctionsRoom(self._config, self._directory, engine, authenticator, tls_port=tls_port)
+        await room.load()
+        return room
 
     async def _open_tls(self, door: HttpDoor) -> None:
         tls, listener = self._config.door.tls, self._seat.tls_listener

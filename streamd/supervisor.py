@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import resource
+import secrets
 import signal
 import socket
 import sys
@@ -92,6 +93,12 @@ class _Supervisor:
         self._listeners = listeners
         self._metrics_folder = metrics_folder
         self._bells = Bells(len(listeners))
+        # Linux's abstract namespace: no path, nothing left behind, and the name is the socket's for as long as it lives.
+        self._link_name = f"\0streamd-{secrets.token_hex(16)}"
+        self._link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._link.bind(self._link_name)
+        self._link.listen(_BACKLOG)
+        self._link.setblocking(False)
         self._ready = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         # Workers hold the reading end: it ends when the supervisor does, however it ends.
         self._life = os.pipe()
@@ -159,6 +166,8 @@ class _Supervisor:
                 metrics_folder=self._metrics_folder,
                 ready=self._ready[1],
                 parent_pipe=self._life[0],
+                link_listener=self._link if index == 0 else None,
+                link_name=self._link_name,
             )
             status = _run(lambda: Worker(self._config, self._directory, seat).run())
         except StreamdError as error:

@@ -53,6 +53,7 @@ ENVIRONMENT_READERS = {
 }
 BROAD_CATCHES = {
     "streamd/demo/reading.py": "what stops the reading thread is raised again by the task that waits for its pieces",
+    "streamd/functions/dialect.py": "a bug in one operation is logged, and answered as a service exception",
     "streamd/kinesis/operation.py": "a bug in one operation is logged, and answered as an internal failure",
     "streamd/server/http2_hall.py": "a page that cannot be written is logged and answered 500, as aiohttp does it",
     "streamd/server/lean.py": "a bug in a pushed answer is logged, and ends its connection alone",

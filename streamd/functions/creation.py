@@ -39,7 +39,7 @@ async def create_function(host: Host, call: Call) -> Answer:
     tags = checked_tags(members.get("Tags") or {}, {})
     package = await kept_code(host.packages, members["Code"])
     configuration = replace(checked, code_sha256=package.sha256, code_size=package.byte_count)
-    require_room(host, configuration, package.unzipped_byte_count)
+    _require_room(host, configuration, package.unzipped_byte_count)
     function = Function(
         name=name.name,
         arn=host.account.function_arn(name.name, call.region),
@@ -70,7 +70,7 @@ async def update_function_code(host: Host, call: Call) -> Answer:
         latest = replace(present.latest, code_sha256=package.sha256, code_size=package.byte_count)
         if architectures := members.get("Architectures"):
             latest = replace(latest, architecture=architectures[0])
-        require_room(host, latest, package.unzipped_byte_count)
+        _require_room(host, latest, package.unzipped_byte_count)
         return replace(present, latest=_stamped(host, latest, is_new=False))
 
     if is_dry_run:
@@ -121,7 +121,7 @@ async def delete_function(host: Host, call: Call) -> Answer:
     return Answer(status=204)
 
 
-def require_room(host: Host, configuration: Configuration, unzipped_byte_count: int) -> None:
+def _require_room(host: Host, configuration: Configuration, unzipped_byte_count: int) -> None:
     """Refuse code that is too large together with its layers. Raises Fault."""
     layers = [host.layers.find(arn) for arn in configuration.layers]
     byte_count = unzipped_byte_count + sum(layer.unzipped_byte_count for layer in layers if layer is not None)

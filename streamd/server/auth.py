@@ -128,7 +128,7 @@ class Authenticator:
         """
         if self._keys is None:
             return self._caller_as_claimed(request, services)
-        caller = self._verify(self._keys, request, services)
+        caller = self._verify(request, services)
         name = self._keys.name_of(caller.access_key_id)
         if name is None:
             return caller
@@ -137,16 +137,23 @@ class Authenticator:
     def admit(self, request: SignedRequest, *, services: Collection[str] = KINESIS) -> None:
         """Let a request in for which it does not matter who sent it. Raises what ``authenticate`` raises."""
         if self._keys is not None:
-            self._verify(self._keys, request, services)
+            self._verify(request, services)
 
-    def _verify(self, keys: AccessKeys, request: SignedRequest, services: Collection[str]) -> Caller:
-        sessions = self._sessions
+    def _secret_of(self, access_key_id: AccessKeyId) -> str | None:
+        secret = None if self._keys is None else self._keys.secret_of(access_key_id)
+        return secret if secret is not None or self._sessions is None else self._sessions.secret_of(access_key_id)
+
+    def _token_of(self, access_key_id: AccessKeyId) -> str | None:
+        if self._sessions is None or (self._keys is not None and self._keys.secret_of(access_key_id) is not None):
+            # A key of the file is one for good, whatever its id looks like.
+            return None
+        return self._sessions.token_of(access_key_id)
+
+    def _verify(self, request: SignedRequest, services: Collection[str]) -> Caller:
         return verify(
             request,
-            secret_of=keys.secret_of
-            if sessions is None
-            else lambda key: keys.secret_of(key) or sessions.secret_of(key),
-            token_of=_no_token if sessions is None else lambda key: _token_of(keys, sessions, key),
+            secret_of=self._secret_of,
+            token_of=self._token_of,
             signing_keys=self._signing_keys,
             now_ms=self._clock_ms(),
             services=services,
@@ -159,15 +166,6 @@ class Authenticator:
             return Caller(_ANONYMOUS, self._region, min(services))
         service = scope.service if scope.service in services else min(services)
         return Caller(scope.access_key_id, scope.region, service)
-
-
-def _no_token(_: AccessKeyId) -> str | None:
-    return None
-
-
-def _token_of(keys: AccessKeys, sessions: SessionKeys, access_key_id: AccessKeyId) -> str | None:
-    # A key of the file is one for good, whatever its id looks like.
-    return None if keys.secret_of(access_key_id) is not None else sessions.token_of(access_key_id)
 
 
 def permission_warning(path: str, *, mode: int) -> str | None:

@@ -8,6 +8,7 @@ again on the other side, its signature included.
 
 import asyncio
 import logging
+import socket
 import struct
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -82,9 +83,20 @@ class HostLink:
         for _ in range(_ATTEMPT_COUNT - 1):
             # The host may just be starting, or starting again.
             with suppress(ConnectionRefusedError, BlockingIOError):
-                return await asyncio.open_unix_connection(self._name)
+                return await self._connect_once()
             await asyncio.sleep(_ATTEMPT_PAUSE_S)
-        return await asyncio.open_unix_connection(self._name)
+        return await self._connect_once()
+
+    async def _connect_once(self) -> _Connection:
+        # Connected by hand: uvloop takes a name for a C string, which a name of the abstract namespace is not.
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, self._name)
+            return await asyncio.open_unix_connection(sock=connection)
+        except BaseException:
+            connection.close()
+            raise
 
 
 async def serve_link(listener: Any, functions: AnswersRequests) -> NoReturn:

@@ -1,7 +1,8 @@
 """The data directory: made private, locked against a second daemon, stamped with a format version.
 
 Layout: ``FORMAT`` (the version, decimal), ``lock`` (held by flock while any process of the daemon lives), ``log/``
-(LMDB), ``counters/`` (LMDB, emptied at each start), ``token.secret`` and ``master.key`` (32 bytes each, mode 0600).
+(LMDB), ``counters/`` (LMDB, emptied at each start), ``functions/`` (packages, logs, scratch folders), ``token.secret`` and
+``master.key`` (32 bytes each, mode 0600).
 """
 
 import fcntl
@@ -49,6 +50,11 @@ class DataDirectory:
         """Where the short-lived counters live."""
         return self.path / "counters"
 
+    @property
+    def functions_path(self) -> Path:
+        """Where functions have their packages, logs and scratch folders."""
+        return self.path / "functions"
+
     def open(self) -> Self:
         """Make the directory if needed, lock it and check its format.
 
@@ -59,6 +65,7 @@ class DataDirectory:
             self._take_lock()
             self._check_format()
             self.log_path.mkdir(mode=0o700, exist_ok=True)
+            self.functions_path.mkdir(mode=0o700, exist_ok=True)
             shutil.rmtree(self.counters_path, ignore_errors=True)
             self.counters_path.mkdir(mode=0o700)
         except OSError as error:
