@@ -1,4 +1,4 @@
-"""What runs functions, built in order and taken down in reverse: constructors only. One worker of a daemon does this."""
+"""What runs functions, built in order and taken down in reverse: constructors only. One worker does this."""
 
 from functools import partial
 

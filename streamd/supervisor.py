@@ -93,7 +93,7 @@ class _Supervisor:
         self._listeners = listeners
         self._metrics_folder = metrics_folder
         self._bells = Bells(len(listeners))
-        # Linux's abstract namespace: no path, nothing left behind, and the name is the socket's for as long as it lives.
+        # Linux's abstract namespace: no path, nothing left behind, and the name is the socket's while it lives.
         self._link_name = f"\0streamd-{secrets.token_hex(16)}"
         self._link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._link.bind(self._link_name)

@@ -123,6 +123,8 @@ def _all_of(shape: Shape) -> str:
             constraints.append(f"Member must have length less than or equal to {shape.maximum}")
         if shape.minimum is not None:
             constraints.append(f"Member must have length greater than or equal to {shape.minimum}")
+        if shape.pattern is not None:
+            constraints.append(f"Member must satisfy regular expression pattern: {shape.pattern}")
         if shape.enum:
             constraints.append(_enum(shape))
     return f"[{', '.join(constraints)}]"

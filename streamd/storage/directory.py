@@ -1,8 +1,8 @@
 """The data directory: made private, locked against a second daemon, stamped with a format version.
 
 Layout: ``FORMAT`` (the version, decimal), ``lock`` (held by flock while any process of the daemon lives), ``log/``
-(LMDB), ``counters/`` (LMDB, emptied at each start), ``functions/`` (packages, logs, scratch folders), ``token.secret`` and
-``master.key`` (32 bytes each, mode 0600).
+(LMDB), ``counters/`` (LMDB, emptied at each start), ``functions/`` (packages, logs, scratch folders),
+``token.secret`` and ``master.key`` (32 bytes each, mode 0600).
 """
 
 import fcntl
