@@ -23,7 +23,7 @@ __all__ = ["FunctionsRoom"]
 
 
 class _Stub:
-    account_limit = 8
+    account_limit = 10
 
     def provisioned(self, arn):
         return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from streamd.cli.metrics_folder import metrics_folder
-from streamd.config import AccountConfig, Config, DoorConfig, StoreConfig, TlsConfig
+from streamd.config import AccountConfig, Config, DoorConfig, FunctionsConfig, StoreConfig, TlsConfig
 from streamd.errors import StreamdError
 from streamd.storage.directory import read_secret_text
 
@@ -104,6 +104,32 @@ Examples:
     help="On-demand streams the account may have.",
 )
 @click.option(
+    "--function-sandbox",
+    type=click.Choice(["auto", "bwrap", "process", "off"]),
+    default="auto",
+    show_default=True,
+    help="Walls around functions: bubblewrap's, another user's, none; auto takes the strongest that works here.",
+)
+@click.option(
+    "--function-network",
+    type=click.Choice(["none", "host"]),
+    default="none",
+    show_default=True,
+    help="What functions inside bwrap reach: this server alone, or what this machine reaches.",
+)
+@click.option(
+    "--function-concurrency",
+    type=click.IntRange(0, 100_000),
+    default=0,
+    show_default=True,
+    help="Invocations at once, of all functions together; 0 is four for each core.",
+)
+@click.option(
+    "--functions-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="TOML file of endpoints, push routes, destinations and runtimes.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -129,6 +155,10 @@ def serve(
     region: str,
     shard_quota: int,
     on_demand_quota: int,
+    function_sandbox: str,
+    function_network: str,
+    function_concurrency: int,
+    functions_config: Path | None,
     log_level: str,
 ) -> None:
     """Run the server.
@@ -164,6 +194,12 @@ def serve(
                 on_demand_stream_quota=on_demand_quota,
                 limits_mode=limits,
                 transition_ms=transition_ms,
+            ),
+            functions=FunctionsConfig(
+                sandbox=function_sandbox,
+                network=function_network,
+                concurrency=function_concurrency,
+                settings=None if functions_config is None else read_secret_text(functions_config),
             ),
             worker_count=workers,
         )

@@ -5,11 +5,12 @@ came, so whether the call took effect is unknown; ``WaitTimedOut`` means that a 
 in time.
 """
 
+import os
 from typing import Final
 
 from streamd.errors import StreamdError
 
-__all__ = ["THROTTLE_CODES", "ServiceRefused", "ServiceUnreachable", "WaitTimedOut"]
+__all__ = ["THROTTLE_CODES", "ServiceRefused", "ServiceUnreachable", "WaitTimedOut", "reason_of"]
 
 THROTTLE_CODES: Final = frozenset(
     {
@@ -72,3 +73,12 @@ class WaitTimedOut(StreamdError):
 
     def __str__(self) -> str:
         return f"stream {self.stream} is {self.found} and not {self.awaited} after {self.timeout_s:g} s"
+
+
+def reason_of(error: Exception) -> str:
+    """Say in a few words why no answer came, without the library's own wrapping."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno) if error.errno > 0 else (error.strerror or str(error))
+    return str(error) or type(error).__name__

@@ -10,7 +10,6 @@ twice, as with every Kinesis client. Everything else is raised at once.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from pybase64 import b64decode, b64encode_as_string
 
 from streamd.core.sigv4 import Credentials, SignedRequest, sign
 from streamd.errors import ConfigInvalid
-from streamd.sdk.failures import ServiceRefused, ServiceUnreachable
+from streamd.sdk.failures import ServiceRefused, ServiceUnreachable, reason_of
 
 __all__ = ["ATTEMPT_COUNT_MAX", "JsonObject", "Transport"]
 
@@ -119,7 +118,7 @@ class Transport:
             async with self._session.post(f"{self.endpoint}/", data=data, headers=headers, timeout=timeout) as response:
                 return _Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ServiceUnreachable(self.endpoint, _reason_of(error)) from error
+            raise ServiceUnreachable(self.endpoint, reason_of(error)) from error
 
     def _signed_headers(self, operation: str, body: bytes) -> dict[str, str]:
         headers = {
@@ -162,12 +161,3 @@ def _document_of(operation: str, answer: _Answer) -> JsonObject:
         for record in document["Records"]:
             record["Data"] = b64decode(record["Data"])
     return document
-
-
-def _reason_of(error: Exception) -> str:
-    """Say in a few words why no answer came, without the library's own wrapping."""
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno) if error.errno > 0 else (error.strerror or str(error))
-    return str(error) or type(error).__name__
