@@ -46,7 +46,7 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = MappingProxyType(
         "demo": LazyCommand("streamd.cli.demo", "demo", "Run the guiding pipeline and verify its count."),
         "stream": LazyCommand("streamd.cli.streams", "stream", "Create, list, change and delete streams."),
         "function": LazyCommand("streamd.cli.functions", "function", "Deploy, invoke, list and delete functions."),
-        "mapping": LazyCommand("streamd.cli.mappings", "mapping", "Feed streams to functions: event source mappings."),
+        "mapping": LazyCommand("streamd.cli.mappings", "mapping", "Feed streams to functions."),
         "put": LazyCommand("streamd.cli.put", "put", "Put lines or files into a stream."),
         "tail": LazyCommand("streamd.cli.tail", "tail", "Print a stream's records as they arrive."),
         "data": LazyCommand("streamd.cli.data", "data", "Check or measure a data directory."),

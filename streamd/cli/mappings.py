@@ -43,7 +43,7 @@ def _setting_options(command: Any) -> Any:
 
 @click.group()
 def mapping() -> None:
-    """Create, list, look into, change and delete event source mappings."""
+    """Feed streams to functions."""
 
 
 @mapping.command(
@@ -157,11 +157,7 @@ def delete(uuid: str, *, endpoint: str, region: str) -> None:
     async def run() -> None:
         async with LambdaClient(endpoint, region=region) as client:
             await client.call("DELETE", f"{_MAPPINGS}/{uuid}")
-            try:
-                await _until_settled(client, uuid)
-            except ServiceRefused as refused:
-                if refused.status != 404:
-                    raise
+            await _until_gone(client, uuid)
 
     asyncio.run(run())
     write(f"{uuid}: deleted")
@@ -236,6 +232,14 @@ async def _until_settled(client: LambdaClient, uuid: str) -> JsonObject:
         if time.monotonic() > deadline_s:
             raise WaitTimedOut(uuid, awaited="Enabled", found=told["State"], timeout_s=_WAIT_S)
         await asyncio.sleep(_PAUSE_S)
+
+
+async def _until_gone(client: LambdaClient, uuid: str) -> None:
+    try:
+        await _until_settled(client, uuid)
+    except ServiceRefused as refused:
+        if refused.status != 404:
+            raise
 
 
 def _tell(told: JsonObject, *, as_json: bool) -> None:

@@ -9,7 +9,6 @@ from streamd.core.event_stream import Message, encode
 from streamd.core.function import Function
 from streamd.errors import FunctionMissing, PackageInvalid, QueueFull, SandboxFailed
 from streamd.functions.calls import Answer, Call
-from streamd.functions.documents import qualified
 from streamd.functions.faults import Fault, invalid
 from streamd.functions.host import Host
 from streamd.functions.naming import FunctionName, function_missing
@@ -36,7 +35,7 @@ async def invoke(host: Host, call: Call) -> Answer:
             request_id = await _keep(host, arn, _payload(call.body, byte_count_max=_EVENT_BYTE_COUNT_MAX))
             return Answer(status=202, body=b"", headers={"x-amzn-RequestId": request_id})
         case _:
-            finished = await _run(host, call, function, arn)
+            finished = await _run(host, call, arn)
     headers = {"X-Amz-Executed-Version": finished.version, "x-amzn-RequestId": finished.request_id}
     if finished.error is not None:
         headers["X-Amz-Function-Error"] = finished.error
@@ -58,7 +57,7 @@ async def invoke_with_response_stream(host: Host, call: Call) -> Answer:
     arn = _arn(host, function, name)
     if call.get("InvocationType") == "DryRun":
         return Answer(status=204)
-    finished = await _run(host, call, function, arn)
+    finished = await _run(host, call, arn)
     end: dict[str, str] = {}
     messages = []
     if finished.error is None:
@@ -88,7 +87,7 @@ def _arn(host: Host, function: Function, name: FunctionName) -> str:
     return arn
 
 
-async def _run(host: Host, call: Call, function: Function, arn: str) -> Finished:
+async def _run(host: Host, call: Call, arn: str) -> Finished:
     invocation = Invocation(
         request_id=str(uuid.uuid4()),
         arn=arn,
@@ -104,8 +103,7 @@ async def _run(host: Host, call: Call, function: Function, arn: str) -> Finished
     except FunctionMissing:
         raise function_missing(arn) from None
     except (SandboxFailed, PackageInvalid) as failure:
-        sentence = f"{qualified(function, arn.removeprefix(function.arn).lstrip(':'))}: {failure}"
-        raise Fault(500, "ServiceException", {"Type": "Service", "Message": sentence}) from None
+        raise Fault(500, "ServiceException", {"Type": "Service", "Message": f"{arn}: {failure}"}) from None
 
 
 async def _keep(host: Host, arn: str, payload: bytes) -> str:

@@ -82,7 +82,7 @@ def test_an_alias_is_changed_at_the_revision_that_is_named(functions: Any, name:
     functions.publish_version(FunctionName=name)
     made = functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
 
-    weights = {"AdditionalVersionWeights": {}}
+    weights: dict[str, Any] = {"AdditionalVersionWeights": {}}
     changed = functions.update_alias(
         FunctionName=name, Name="live", Description="new", RoutingConfig=weights, RevisionId=made["RevisionId"]
     )
