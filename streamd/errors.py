@@ -10,6 +10,7 @@ __all__ = [
     "CatalogDamaged",
     "ConfigInvalid",
     "ConsumerNotFound",
+    "DeliveryFailed",
     "DirectoryInUse",
     "FormatUnknown",
     "FunctionMissing",
@@ -30,6 +31,7 @@ __all__ = [
     "StreamNotFound",
     "StreamdError",
     "SubscriptionTaken",
+    "TargetUnknown",
     "TokenExpired",
     "TokenInvalid",
 ]
@@ -229,3 +231,11 @@ class PackageInvalid(StreamdError):
 
 class QueueFull(StreamdError):
     """So many events wait already that no more are taken: nothing of this one was kept."""
+
+
+class TargetUnknown(StreamdError):
+    """A destination that cannot be reached: the sentence says why, and what to configure."""
+
+
+class DeliveryFailed(StreamdError):
+    """A destination did not take a document."""

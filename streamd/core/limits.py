@@ -14,6 +14,8 @@ __all__ = [
     "CONSUMER_COUNT_MAX",
     "CONSUMER_COUNT_MAX_ADVANTAGE",
     "DEPLOY_BYTE_COUNT_MAX",
+    "EVENT_COUNT_MAX",
+    "EVENT_TABLE_BYTE_COUNT_MAX",
     "GET_RECORDS_BYTE_COUNT_MAX",
     "GET_RECORDS_COUNT_MAX",
     "ITERATOR_AGE_MS_MAX",
@@ -76,6 +78,9 @@ PUSH_BYTE_COUNT_MAX: Final = 1 * MIB
 BODY_BYTE_COUNT_MAX: Final = 20 * MIB
 # Lambda: a request that carries a package of code, in base64.
 DEPLOY_BYTE_COUNT_MAX: Final = 70_167_211
+# Ours: events that wait for functions. Past these a producer hears of it, and the log keeps its room.
+EVENT_COUNT_MAX: Final = 1_000_000
+EVENT_TABLE_BYTE_COUNT_MAX: Final = 4096 * MIB
 
 # A read verifies a whole block, so a block is kept small enough that a read with a small Limit stays cheap.
 BLOCK_BYTE_COUNT_MAX: Final = 1 * MIB

@@ -1,9 +1,9 @@
 """LMDB opened for the log, and how much of it is in use.
 
-Three tables: ``catalog`` (key to version and document), ``shards`` (stream and shard to the shard's state), ``blocks``
-(stream, shard and first position to a block). LMDB syncs the data before it moves the pointer that readers follow, so
-what a reader can see is on disk. Beside LMDB's two files lies ``made``, which tells a log that is new from one that is
-gone.
+Four tables: ``catalog`` (key to version and document), ``shards`` (stream and shard to the shard's state), ``blocks``
+(stream, shard and first position to a block), ``events`` (lane and due time to an event that waits for a function).
+LMDB syncs the data before it moves the pointer that readers follow, so what a reader can see is on disk. Beside LMDB's
+two files lies ``made``, which tells a log that is new from one that is gone.
 """
 
 import os
@@ -55,6 +55,8 @@ class Environment:
             self.catalog = self._environment.open_db(b"catalog", create=not read_only)
             self.shards = self._environment.open_db(b"shards", create=not read_only)
             self.blocks = self._environment.open_db(b"blocks", create=not read_only)
+            # A log of an older version has no such table, and whoever only reads needs none.
+            self.events: lmdb._Database | None = None if read_only else self._environment.open_db(b"events")
             self._page_byte_count: int = self._environment.stat()["psize"]
             # A reader that was killed would otherwise hold old pages back for ever.
             self._environment.reader_check()
@@ -80,10 +82,14 @@ class Environment:
         """Free the slots of processes that died in the middle of a read."""
         self._environment.reader_check()
 
+    def last_commit(self) -> int:
+        """Give the number of the last commit of any process."""
+        return int(self._environment.info()["last_txnid"])
+
     def used_byte_count(self, transaction: lmdb.Transaction) -> int:
         """Count the bytes of all pages that hold something, as this transaction sees them."""
         pages = 0
-        for table in (self.catalog, self.shards, self.blocks):
+        for table in filter(None, (self.catalog, self.shards, self.blocks, self.events)):
             stat = transaction.stat(table)
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return pages * self._page_byte_count

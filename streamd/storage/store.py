@@ -18,6 +18,7 @@ from streamd.storage.catalog import Catalog, Document
 from streamd.storage.committer import AppendOutcome, Committer
 from streamd.storage.directory import DataDirectory
 from streamd.storage.environment import Environment, SpaceUse
+from streamd.storage.event_queue import EVENTS, StoredEvents
 from streamd.storage.shard_log import ShardBatch, ShardKey, ShardLog, ShardState, StoredRun, Trimmed
 from streamd.storage.signals import Bells, Wakeups
 
@@ -60,6 +61,7 @@ class Store:
             metrics=metrics,
             on_failure=on_failure,
         )
+        self.events = StoredEvents(self._environment, self._committer)
 
     @property
     def failure(self) -> StoreFailed | None:
@@ -173,6 +175,20 @@ class Store:
     async def rest(self, *, timeout_s: float) -> None:
         """Wait for a while; no longer than until waits are ended."""
         await self._wakeups.wait(_NO_SHARD, lambda: False, timeout_s=timeout_s)
+
+    def last_commit(self) -> int:
+        """Give the number of the last commit of any process."""
+        return self._environment.last_commit()
+
+    async def wait_for_events(self, *, after: int, timeout_s: float) -> None:
+        """Wait until an event was put in any process, if nothing was committed since ``after``; or until the end."""
+        await self._wakeups.wait(
+            EVENTS, lambda: self._environment.last_commit() > after, timeout_s=timeout_s, is_content_with_any=True
+        )
+
+    def wake_for_events(self) -> None:
+        """Have whoever waits for events in this process look again."""
+        self._wakeups.wake_here({EVENTS})
 
     def nudge(self, shards: Iterable[ShardKey]) -> None:
         """Have everybody who waits for these shards, in any process, look again: what is above the log changed."""

@@ -1,0 +1,1 @@
+"""Asynchronous invocations: kept durably, tried until they are over, their outcomes delivered."""
