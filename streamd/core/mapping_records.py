@@ -1,0 +1,43 @@
+"""The records that a mapping works on: as a source gives them, and as they wait in a lane."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = ["QueuedRecord", "SourceRecords"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecords:
+    """Records of one shard, oldest first, as columns of equal length.
+
+    Sequence numbers are decimals that grow. For Kinesis ``data`` is the blob as it was put; for DynamoDB it is the
+    whole record of the stream as JSON, and ``partition_keys`` are the items' primary keys as JSON.
+    """
+
+    sequence_numbers: Sequence[str]
+    partition_keys: Sequence[bytes | None]
+    data: Sequence[bytes]
+    arrivals_ms: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.sequence_numbers)
+
+    def cut(self, first: int, last: int) -> "SourceRecords":
+        """Give the records at places ``first`` to ``last``, exclusive."""
+        numbers, keys, data = self.sequence_numbers[first:last], self.partition_keys[first:last], self.data[first:last]
+        return SourceRecords(numbers, keys, data, self.arrivals_ms[first:last])
+
+
+class QueuedRecord(NamedTuple):
+    """A record in a lane. Millions of these are made: a tuple takes a fifth of a dataclass's time."""
+
+    place: int
+    """How many records the processor was fed before it."""
+    number: str
+    """Its sequence number."""
+    before: str | None
+    """The sequence number fed just before it, to which the checkpoint may move while this record is unfinished."""
+    arrival_ms: int
+    event: bytes
+    """The record as JSON, as the function gets it."""
