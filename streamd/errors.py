@@ -19,6 +19,7 @@ __all__ = [
     "MemberMistyped",
     "MessageDamaged",
     "PackageInvalid",
+    "PatternInvalid",
     "QueueFull",
     "SandboxFailed",
     "ShardClosed",
@@ -239,3 +240,14 @@ class TargetUnknown(StreamdError):
 
 class DeliveryFailed(StreamdError):
     """A destination did not take a document."""
+
+
+class PatternInvalid(StreamdError):
+    """A filter's pattern cannot be used: it is no JSON, or says what patterns of mappings cannot say."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the pattern is invalid: {self.reason}"

@@ -20,7 +20,6 @@ __all__ = [
     "KinesisEvents",
     "Loads",
     "RecordEvents",
-    "iso_seconds",
     "plain_envelope",
     "window_envelope",
 ]
@@ -54,6 +53,11 @@ class RecordEvents(Protocol):
         """How the failure record names its part about the batch."""
         ...
 
+    @property
+    def arrivals_have_ms(self) -> bool:
+        """Whether the failure record's moments of arrival have milliseconds."""
+        ...
+
     def write(self, records: SourceRecords) -> list[bytes]:
         """Write each record as the function gets it."""
         ...
@@ -67,6 +71,7 @@ class KinesisEvents:
     """Writes records of a Kinesis shard. ``role_arn`` is the function's role, ``region`` the stream's."""
 
     batch_info_key = "KinesisBatchInfo"
+    arrivals_have_ms = True
 
     def __init__(self, *, shard_id: str, source_arn: str, role_arn: str, region: str) -> None:
         self.shard_id = shard_id
@@ -133,6 +138,7 @@ class DynamoEvents:
     """Writes records of a DynamoDB stream, which come as the function gets them but for their source's ARN."""
 
     batch_info_key = "DDBStreamBatchInfo"
+    arrivals_have_ms = False
 
     def __init__(self, *, shard_id: str, source_arn: str) -> None:
         self.shard_id = shard_id
@@ -158,7 +164,7 @@ def window_envelope(
     *, start_ms: int, end_ms: int, state: bytes, shard_id: str, source_arn: str, is_final: bool, is_early: bool
 ) -> Envelope:
     """Give what surrounds the records of an event of a tumbling window; ``state`` is JSON."""
-    window = orjson.dumps({"start": iso_seconds(start_ms), "end": iso_seconds(end_ms)})
+    window = orjson.dumps({"start": _iso_seconds(start_ms), "end": _iso_seconds(end_ms)})
     rest = {
         "shardId": shard_id,
         "eventSourceARN": source_arn,
@@ -168,6 +174,5 @@ def window_envelope(
     return b'{"Records":[', b"".join((b'],"window":', window, b',"state":', state, b",", orjson.dumps(rest)[1:]))
 
 
-def iso_seconds(moment_ms: int) -> str:
-    """Write a moment as ISO 8601 with whole seconds, as windows carry it."""
+def _iso_seconds(moment_ms: int) -> str:
     return datetime.fromtimestamp(moment_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -23,10 +23,14 @@ class SourceRecords:
     def __len__(self) -> int:
         return len(self.sequence_numbers)
 
-    def cut(self, first: int, last: int) -> "SourceRecords":
-        """Give the records at places ``first`` to ``last``, exclusive."""
-        numbers, keys, data = self.sequence_numbers[first:last], self.partition_keys[first:last], self.data[first:last]
-        return SourceRecords(numbers, keys, data, self.arrivals_ms[first:last])
+    def at(self, places: Sequence[int]) -> "SourceRecords":
+        """Give the records at some places."""
+        return SourceRecords(
+            [self.sequence_numbers[place] for place in places],
+            [self.partition_keys[place] for place in places],
+            [self.data[place] for place in places],
+            [self.arrivals_ms[place] for place in places],
+        )
 
 
 class QueuedRecord(NamedTuple):
