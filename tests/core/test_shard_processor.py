@@ -1,0 +1,407 @@
+"""A mapping's processor, step by step: batches, windows, retries, halves, ages, lanes, and what is stored."""
+
+import orjson
+import pytest
+
+from streamd.core.failure_documents import failure_document
+from streamd.core.lane import retry_wait_ms
+from streamd.core.mapping_events import EVENT_BYTE_COUNT_MAX
+from streamd.core.mapping_settings import MappingSettings
+from streamd.core.mapping_steps import MappingCounters
+from streamd.core.shard_progress import ShardProgress
+from tests.core.mapping_sketches import (
+    EVENTS,
+    START_MS,
+    Poller,
+    number_of,
+    places_in,
+    processor_of,
+    records_of,
+)
+
+MINUTE_MS = 60_000
+
+
+def poller_of(settings: MappingSettings, progress: ShardProgress | None = None) -> Poller:
+    return Poller(processor_of(settings, progress))
+
+
+def failures_named(*places: int) -> bytes:
+    return orjson.dumps({"batchItemFailures": [{"itemIdentifier": number_of(place)} for place in places]})
+
+
+def test_without_a_window_whatever_is_there_goes_at_once_and_no_batch_is_larger_than_its_size() -> None:
+    poller = poller_of(MappingSettings(batch_size=3))
+    poller.feed(records_of(range(5)))
+
+    first = poller.invoke()
+    poller.succeed(first)
+    second = poller.invoke()
+
+    assert (places_in(first), places_in(second)) == ([0, 1, 2], [3, 4])
+    assert poller.stored.checkpoint == number_of(2)
+
+
+def test_a_lane_does_not_go_on_before_its_progress_is_stored() -> None:
+    processor = processor_of(MappingSettings(batch_size=1))
+    processor.feed(records_of(range(2)), now_ms=START_MS)
+    processor.steps(START_MS)
+
+    settle = processor.succeeded(0, b"", now_ms=START_MS, jitter=0, request_id="r", version="1")
+    before = processor.steps(START_MS)
+    progress = processor.progress_with(settle)
+    between = processor.steps(START_MS)
+    processor.settled(settle)
+
+    assert not before.invokes
+    assert not between.invokes
+    assert progress.checkpoint == number_of(0)
+    assert places_in(processor.steps(START_MS).invokes[0]) == [1]
+
+
+def test_a_window_waits_for_its_end_or_for_a_full_batch_and_begins_when_the_invocation_before_ended() -> None:
+    poller = poller_of(MappingSettings(batch_size=3, window_ms=10_000))
+    poller.feed(records_of(range(2)))
+    waits = poller.wake_ms()
+    poller.feed(records_of(range(2, 4)))
+    full = poller.invoke()
+    poller.now_ms += 4_000
+
+    poller.succeed(full)
+
+    assert waits == 10_000
+    assert places_in(full) == [0, 1, 2]
+    assert poller.wake_ms() == 10_000
+    poller.now_ms += 10_000
+    assert places_in(poller.invoke()) == [3]
+
+
+def test_a_window_that_passed_with_nothing_in_it_begins_again_with_the_next_record() -> None:
+    poller = poller_of(MappingSettings(window_ms=10_000))
+    poller.now_ms += MINUTE_MS
+
+    poller.feed(records_of(range(1)))
+
+    assert poller.wake_ms() == 10_000
+
+
+def test_the_end_of_the_shard_ends_the_window_and_when_all_is_stored_the_shard_is_done() -> None:
+    poller = poller_of(MappingSettings(window_ms=10_000))
+    poller.feed(records_of(range(1)))
+
+    poller.processor.end_of_shard()
+    poller.succeed(poller.invoke())
+
+    assert poller.processor.is_done
+    assert poller.stored.is_done
+    assert poller.wake_ms() is None
+
+
+def test_an_empty_shard_that_ends_is_done_at_once() -> None:
+    poller = poller_of(MappingSettings())
+
+    poller.processor.end_of_shard()
+
+    assert poller.invokes() == []
+    assert poller.stored == ShardProgress(lanes=poller.stored.lanes, is_done=True)
+
+
+def test_a_failed_batch_is_tried_again_after_waits_that_double_up_to_a_minute() -> None:
+    poller = poller_of(MappingSettings())
+    poller.feed(records_of(range(2)))
+    waits = []
+
+    for _ in range(9):
+        poller.fail(poller.invoke())
+        waits.append(poller.wake_ms())
+        poller.now_ms += waits[-1] or 0
+
+    assert waits == [500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]
+    assert places_in(poller.invoke()) == [0, 1]
+
+
+def test_the_waits_are_spread_by_a_fifth_either_way() -> None:
+    assert [retry_wait_ms(1, jitter) for jitter in (0, 0.5, 1)] == [400, 500, 600]
+    assert retry_wait_ms(100_000, 1) == 72_000
+
+
+@pytest.mark.parametrize("attempts_max", [0, 1, 3])
+def test_a_batch_that_failed_once_more_than_its_retries_is_given_up_whole(attempts_max: int) -> None:
+    poller = poller_of(MappingSettings(attempts_max=attempts_max, batch_size=2))
+    poller.feed(records_of(range(3)))
+
+    for _ in range(attempts_max + 1):
+        poller.now_ms += MINUTE_MS
+        poller.fail(poller.invoke())
+
+    assert poller.failures == [("RetryAttemptsExhausted", 2, attempts_max + 1)]
+    assert poller.stored.checkpoint == number_of(1)
+    assert places_in(poller.invoke()) == [2]
+
+
+def test_bisection_leaves_exactly_the_poison_behind_and_halving_costs_no_retry() -> None:
+    poller = poller_of(MappingSettings(bisects=True, attempts_max=1, batch_size=8))
+    poller.feed(records_of(range(8)))
+    good: list[int] = []
+
+    while invokes := poller.invokes():
+        places = places_in(invokes[0])
+        if 5 in places:
+            poller.fail(invokes[0])
+            poller.now_ms += MINUTE_MS
+        else:
+            good += places
+            poller.succeed(invokes[0])
+
+    assert good == [0, 1, 2, 3, 4, 6, 7]
+    assert poller.failures == [("RetryAttemptsExhausted", 1, 2)]
+    assert poller.stored.checkpoint == number_of(7)
+
+
+def test_a_partial_failure_retries_from_the_lowest_named_record_with_fresh_retries() -> None:
+    poller = poller_of(MappingSettings(reports_items=True, attempts_max=3, batch_size=3))
+    poller.feed(records_of(range(3)))
+    delivered = 0
+
+    poller.fail(poller.invoke())
+    while not poller.failures:
+        poller.now_ms += MINUTE_MS
+        invoke = poller.invoke()
+        delivered += 2 in places_in(invoke)
+        poller.succeed(invoke, failures_named(2))
+
+    assert delivered == 5
+    assert poller.failures == [("RetryAttemptsExhausted", 1, 4)]
+
+
+def test_a_partial_failure_stores_what_went_well() -> None:
+    poller = poller_of(MappingSettings(reports_items=True, batch_size=4))
+    poller.feed(records_of(range(6)))
+
+    poller.succeed(poller.invoke(), failures_named(3, 2))
+
+    assert poller.stored.checkpoint == number_of(1)
+    assert places_in(poller.invoke()) == [2, 3]
+
+
+def test_an_answer_without_progress_is_an_error_that_names_no_function_error() -> None:
+    processor = processor_of(MappingSettings(reports_items=True, attempts_max=0))
+    processor.feed(records_of(range(2)), now_ms=START_MS)
+    processor.steps(START_MS)
+
+    settle = processor.succeeded(0, failures_named(0), now_ms=START_MS, jitter=0, request_id="r-1", version="7")
+
+    document = orjson.loads(failure_document(settle.failures[0], EVENTS, request_id="", function_arn="f", now_ms=0))
+    assert document["responseContext"] == {"statusCode": 200, "executedVersion": "7", "functionError": None}
+    assert document["requestContext"]["requestId"] == "r-1"
+
+
+def test_records_past_their_age_are_given_up_and_the_others_of_the_batch_go_on() -> None:
+    poller = poller_of(MappingSettings(age_ms_max=MINUTE_MS, batch_size=10))
+    poller.feed(records_of(range(4), gap_ms=10_000))
+    poller.now_ms += MINUTE_MS + 15_000
+
+    invoke = poller.invoke()
+
+    assert poller.failures == [("RecordAgeExceeded", 2, 1)]
+    assert places_in(invoke) == [2, 3]
+
+
+def test_a_failing_record_is_given_up_at_its_age_and_not_at_the_next_try() -> None:
+    poller = poller_of(MappingSettings(age_ms_max=MINUTE_MS))
+    poller.feed(records_of(range(1)))
+    tries = 0
+
+    while not poller.failures:
+        for invoke in poller.invokes():
+            tries += 1
+            poller.fail(invoke)
+        poller.now_ms += poller.wake_ms() or 0
+
+    assert tries == 7
+    assert poller.failures == [("RecordAgeExceeded", 1, 8)]
+    assert poller.now_ms == START_MS + MINUTE_MS + 1
+
+
+def test_a_throttled_batch_waits_without_using_up_a_retry() -> None:
+    poller = poller_of(MappingSettings(attempts_max=0))
+    poller.feed(records_of(range(1)))
+
+    for _ in range(5):
+        invoke = poller.invoke()
+        poller.processor.throttled(invoke.lane, reason="no capacity", now_ms=poller.now_ms, jitter=0.5)
+        poller.now_ms += poller.wake_ms() or 0
+
+    assert poller.failures == []
+    assert poller.processor.status().lanes[0].error == "no capacity"
+    poller.succeed(poller.invoke())
+    assert poller.stored.checkpoint == number_of(0)
+
+
+def test_a_record_that_no_event_can_hold_is_given_up_at_once_whatever_the_retries() -> None:
+    poller = poller_of(MappingSettings())
+    poller.feed(records_of(range(1)))
+    poller.feed(records_of(range(1, 2), data=bytes(5 * 1024 * 1024)))
+    poller.feed(records_of(range(2, 3)))
+
+    first = poller.invoke()
+    poller.succeed(first)
+    last = poller.invoke()
+
+    assert (places_in(first), places_in(last)) == ([0], [2])
+    assert poller.failures == [("RecordTooLarge", 1, 1)]
+
+
+def test_a_batch_closes_before_its_event_is_too_large() -> None:
+    poller = poller_of(MappingSettings(batch_size=10_000, window_ms=10_000))
+    poller.feed(records_of(range(20), data=bytes(1024 * 1024)))
+
+    payload = poller.invoke().payload()
+
+    one = EVENTS.write(records_of(range(1), data=bytes(1024 * 1024)))[0]
+    assert EVENT_BYTE_COUNT_MAX - len(one) < len(payload) <= EVENT_BYTE_COUNT_MAX
+
+
+def test_records_that_retention_ended_while_they_waited_are_counted_and_not_sent() -> None:
+    poller = poller_of(MappingSettings(batch_size=2))
+    poller.feed(records_of(range(5), gap_ms=1000))
+    poller.fail(poller.invoke())
+
+    poller.now_ms += MINUTE_MS
+    (invoke,) = poller.invokes(horizon_ms=START_MS + 2500)
+
+    assert places_in(invoke) == [3, 4]
+    assert poller.processor.take_counters().expired == 3
+
+
+def test_filtered_records_move_the_checkpoint_durably_within_a_second() -> None:
+    poller = poller_of(MappingSettings(patterns=('{"partitionKey":["wanted"]}',)))
+    poller.feed(records_of(range(3), key="other"))
+
+    wait_ms = poller.wake_ms()
+    poller.now_ms += 1000
+
+    assert wait_ms == 1000
+    assert poller.invokes() == []
+    assert poller.stored.checkpoint == number_of(2)
+    assert poller.processor.take_counters() == MappingCounters(polled=3, filtered_out=3)
+
+
+def test_filtered_records_do_not_move_the_checkpoint_past_a_waiting_one() -> None:
+    poller = poller_of(MappingSettings(patterns=('{"partitionKey":["wanted"]}',)))
+    poller.feed(records_of(range(1), key="other"))
+    poller.feed(records_of(range(1, 2), key="wanted"))
+    poller.feed(records_of(range(2, 4), key="other"))
+
+    invoke = poller.invoke()
+    poller.now_ms += 1000
+    poller.invokes()
+    while_waiting = poller.stored.checkpoint
+    poller.succeed(invoke)
+
+    assert places_in(invoke) == [1]
+    assert while_waiting == number_of(0)
+    assert poller.stored.checkpoint == number_of(3)
+
+
+def test_a_stuck_lane_holds_the_checkpoint_and_a_restart_skips_what_the_others_did() -> None:
+    settings = MappingSettings(parallelization=4, batch_size=10)
+    poller = poller_of(settings)
+    poller.feed(records_of(range(20)))
+    invokes = poller.invokes()
+    stuck = next(invoke for invoke in invokes if 0 in places_in(invoke))
+
+    for invoke in invokes:
+        (poller.fail if invoke is stuck else poller.succeed)(invoke)
+    again = poller_of(settings, poller.stored)
+    again.feed(records_of(range(20)))
+
+    assert poller.stored.checkpoint is None
+    assert [places_in(invoke) for invoke in again.invokes()] == [places_in(stuck)]
+
+
+def test_other_lanes_than_before_still_skip_what_was_done() -> None:
+    poller = poller_of(MappingSettings(parallelization=4, batch_size=10))
+    poller.feed(records_of(range(20)))
+    invokes = poller.invokes()
+    stuck = next(invoke for invoke in invokes if 0 in places_in(invoke))
+    for invoke in invokes:
+        (poller.fail if invoke is stuck else poller.succeed)(invoke)
+
+    other = poller_of(MappingSettings(parallelization=3, batch_size=20), poller.stored)
+    other.feed(records_of(range(20)))
+    repeated = [place for invoke in other.invokes() for place in places_in(invoke)]
+
+    assert sorted(repeated) == places_in(stuck)
+
+
+def test_a_restart_goes_on_with_the_same_batch_and_the_same_count_of_failures() -> None:
+    settings = MappingSettings(attempts_max=2, batch_size=10)
+    poller = poller_of(settings)
+    poller.feed(records_of(range(3)))
+    poller.fail(poller.invoke())
+
+    again = poller_of(settings, poller.stored)
+    again.feed(records_of(range(2)))
+    waits = again.wake_ms()
+    again.feed(records_of(range(2, 9)))
+    invoke = again.invoke()
+
+    assert waits is None
+    assert (places_in(invoke), invoke.attempt) == ([0, 1, 2], 2)
+
+
+def test_a_restart_amid_halves_keeps_each_half() -> None:
+    settings = MappingSettings(attempts_max=0, batch_size=4, bisects=True)
+    poller = poller_of(settings)
+    poller.feed(records_of(range(4)))
+    poller.fail(poller.invoke())
+    poller.fail(poller.invoke())
+
+    again = poller_of(settings, poller.stored)
+    again.feed(records_of(range(6)))
+    batches = []
+    while invokes := again.invokes():
+        batches.append(places_in(invokes[0]))
+        again.succeed(invokes[0])
+
+    assert batches == [[0], [1], [2, 3], [4, 5]]
+
+
+def test_reading_ahead_is_bounded_in_records_and_in_bytes() -> None:
+    small = processor_of(MappingSettings(batch_size=10, parallelization=2))
+    large = processor_of(MappingSettings(batch_size=10_000))
+    before = small.steps(START_MS).room
+
+    small.feed(records_of(range(40)), now_ms=START_MS)
+    large.feed(records_of(range(10), data=bytes(1024 * 1024)), now_ms=START_MS)
+
+    assert before.record_count == 40
+    assert small.room().record_count == 0
+    assert large.room().byte_count == 0
+
+
+def test_the_status_tells_how_long_a_lane_is_blocked_and_why() -> None:
+    poller = poller_of(MappingSettings())
+    poller.feed(records_of(range(2)))
+
+    poller.fail(poller.invoke())
+
+    status = poller.processor.status()
+    lane = status.lanes[0]
+    assert (lane.attempt, lane.blocked_since_ms, lane.error) == (2, START_MS, "boom")
+    assert (lane.queued_count, lane.next_try_ms) == (2, START_MS + 500)
+    assert (status.queued_count, status.oldest_arrival_ms) == (2, START_MS)
+
+
+def test_counters_count_records_and_begin_anew_when_taken() -> None:
+    poller = poller_of(MappingSettings(attempts_max=1))
+    poller.feed(records_of(range(2)))
+    for _ in range(2):
+        poller.fail(poller.invoke())
+        poller.now_ms += MINUTE_MS
+
+    taken = poller.processor.take_counters()
+
+    assert taken == MappingCounters(polled=2, invoked=4, failed_invoke=4, dropped=2, on_failure_delivered=2)
+    assert poller.processor.take_counters() == MappingCounters()
