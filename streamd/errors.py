@@ -20,11 +20,13 @@ __all__ = [
     "MessageDamaged",
     "PackageInvalid",
     "PatternInvalid",
+    "OutsideUnreachable",
     "QueueFull",
     "SandboxFailed",
     "ShardClosed",
     "ShardMissing",
     "ShardNotFound",
+    "SourceMissing",
     "StoreFailed",
     "StoreFull",
     "StreamExists",
@@ -251,3 +253,26 @@ class PatternInvalid(StreamdError):
 
     def __str__(self) -> str:
         return f"the pattern is invalid: {self.reason}"
+
+
+class TargetUnknown(StreamdError):
+    """A destination that cannot be reached: the sentence says why, and what to configure."""
+
+
+class DeliveryFailed(StreamdError):
+    """A destination did not take a document."""
+
+
+class SourceMissing(StreamdError):
+    """A stream that a mapping reads is not there."""
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(arn)
+        self.arn = arn
+
+    def __str__(self) -> str:
+        return f"Stream not found: {self.arn}"
+
+
+class OutsideUnreachable(StreamdError):
+    """A service elsewhere did not answer, or not with what it was asked for; the sentence says how."""
