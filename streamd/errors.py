@@ -18,9 +18,9 @@ __all__ = [
     "MasterKeyMissing",
     "MemberMistyped",
     "MessageDamaged",
+    "OutsideUnreachable",
     "PackageInvalid",
     "PatternInvalid",
-    "OutsideUnreachable",
     "QueueFull",
     "SandboxFailed",
     "ShardClosed",
@@ -253,14 +253,6 @@ class PatternInvalid(StreamdError):
 
     def __str__(self) -> str:
         return f"the pattern is invalid: {self.reason}"
-
-
-class TargetUnknown(StreamdError):
-    """A destination that cannot be reached: the sentence says why, and what to configure."""
-
-
-class DeliveryFailed(StreamdError):
-    """A destination did not take a document."""
 
 
 class SourceMissing(StreamdError):
