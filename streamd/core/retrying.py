@@ -77,7 +77,7 @@ def next_step(
             if attempt_count > rules.retry_count_max:
                 return Over("RetriesExhausted")
             delay_ms = rules.delays_ms[min(attempt_count, len(rules.delays_ms)) - 1]
-        case Ending.THROTTLED | Ending.SERVER_ERROR:
+        case _:
             pause_ms = min(_PAUSE_MS_MAX, _PAUSE_MS_MIN << min(pause_count, _DOUBLING_COUNT_MAX))
             delay_ms = int(pause_ms * (0.5 + chance / 2))
     # One millisecond past its age it is over, and no use is in waiting longer to say so.

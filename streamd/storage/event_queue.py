@@ -127,7 +127,7 @@ class StoredEvents:
                     break
         return found
 
-    def _due(self, transaction: lmdb.Transaction, lane: int, now_ms: int) -> Iterator[tuple[bytes, memoryview]]:
+    def _due(self, transaction: lmdb.Transaction, lane: int, now_ms: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
         """Walk a lane's events that are due."""
         cursor = transaction.cursor(db=self._environment.events)
         is_there = cursor.set_range(_LANE.pack(lane))
@@ -150,7 +150,7 @@ class StoredEvents:
         return EventQueueSize(stat["entries"], pages * stat["psize"])
 
 
-def _content(key: bytes, value: memoryview) -> bytes:
+def _content(key: bytes, value: bytes | memoryview) -> bytes:
     content = unstamped(key, value)
     if content is None:
         raise CatalogDamaged(f"event {key.hex()}")
