@@ -49,6 +49,7 @@ FILE_OPENERS = {
 }
 ENVIRONMENT_READERS = {
     "streamd/cli": "the command line reads the settings once and hands them on",
+    "streamd/functions/environments/python_client.py": "a function's process is told its address there",
     "streamd/sdk/credentials.py": "AWS's own variables are where users of AWS keep their keys",
 }
 BROAD_CATCHES = {
