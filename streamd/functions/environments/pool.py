@@ -53,8 +53,8 @@ class Pool:
         """Take one back that nobody has, or has yet. One that was never used goes last."""
         if environment.state is State.IDLE:
             self.forget(environment)
-            self._failure_count = 0
             if is_new:
+                self._failure_count = 0
                 self.idle.appendleft(environment)
             else:
                 self.idle.append(environment)

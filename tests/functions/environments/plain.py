@@ -132,8 +132,12 @@ class KeptLogs:
     async def wait_for(self, start: str) -> None:
         """Wait until there is a line that starts like this."""
         while not any(text.startswith(start) for text in self.texts()):
-            self._changed.clear()
-            await asyncio.wait_for(self._changed.wait(), 30)
+            await self.next_line()
+
+    async def next_line(self) -> None:
+        """Wait until another line is there."""
+        self._changed.clear()
+        await asyncio.wait_for(self._changed.wait(), 30)
 
     def texts(self) -> list[str]:
         return [line.text.decode() for line in self.lines]
