@@ -18,6 +18,7 @@ __all__ = [
     "MasterKeyMissing",
     "MemberMistyped",
     "MessageDamaged",
+    "OutsideRefused",
     "OutsideUnreachable",
     "PackageInvalid",
     "PatternInvalid",
@@ -268,3 +269,16 @@ class SourceMissing(StreamdError):
 
 class OutsideUnreachable(StreamdError):
     """A service elsewhere did not answer, or not with what it was asked for; the sentence says how."""
+
+
+class OutsideRefused(StreamdError):
+    """A service elsewhere answered with an error of its own."""
+
+    def __init__(self, code: str, sentence: str, *, status: int) -> None:
+        super().__init__(code, sentence, status)
+        self.code = code
+        self.sentence = sentence
+        self.status = status
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}" if self.sentence else self.code

@@ -1,0 +1,1 @@
+"""What lies outside: where ARNs are reached, signed calls to them, and the destinations of outcomes."""
