@@ -10,7 +10,8 @@ __all__ = ["Key", "Pool", "key_of"]
 Key = tuple[str, str, str]
 """Name, version and revision."""
 
-_BACKOFF_S_MAX = 60.0
+# About a minute of waiting, each failure having doubled it.
+_FAILURE_COUNT_MAX = 6
 
 
 def key_of(runnable: Runnable) -> Key:
@@ -73,8 +74,8 @@ class Pool:
         self.forget(environment)
         self.living.discard(environment)
         if environment.has_failed_init:
-            self._failure_count += 1
-            self._start_after_s = now_s + min(_BACKOFF_S_MAX, 2.0**self._failure_count)
+            self._failure_count = min(_FAILURE_COUNT_MAX, self._failure_count + 1)
+            self._start_after_s = now_s + 2.0**self._failure_count
 
     def may_prestart(self, now_s: float) -> bool:
         """Tell whether one may be started that no invocation waits for."""

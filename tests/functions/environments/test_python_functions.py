@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import uvloop
 
 from streamd.functions.environments.output import TAIL_BYTE_COUNT_MAX
 from streamd.functions.environments.runtimes import Runtimes
@@ -385,3 +386,17 @@ def handler(event, context):
     assert await bench.answer(runnable, {"ask": True}) is True
     assert os.getpid() not in bench.alive()
     assert len(bench.sandbox.cells) == 1
+
+
+def test_everything_runs_on_the_loop_of_the_daemon_too(tmp_path: Path, runtimes: Runtimes) -> None:
+    async def on_uvloop() -> None:
+        async with open_bench(tmp_path, runtimes) as bench:
+            runnable = bench.python(COUNTING, timeout_s=1)
+            assert await bench.answer(runnable) == [1, ""]
+            assert (await bench.error(runnable, {"hang": True}))["errorType"] == "Sandbox.Timedout"
+            assert (await bench.error(runnable, {"exit": 1}))["errorType"] == "Runtime.ExitError"
+            assert (await bench.error(bench.python("import nothing_like_it")))["errorType"]
+            assert await bench.answer(runnable) == [1, "xxx"]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(on_uvloop())
