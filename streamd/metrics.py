@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,7 +24,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-__all__ = ["CONTENT_TYPE", "Figure", "Metrics", "expose", "forget_worker"]
+__all__ = ["CONTENT_TYPE", "Figure", "FunctionMetric", "Metrics", "expose", "forget_worker"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LABEL_COUNT_MAX = 4096
@@ -34,6 +35,11 @@ _BYTES = tuple(float(1 << power) for power in range(8, 25, 2))
 _OPERATION = ("operation",)
 _STREAM = ("stream",)
 _SHARD = ("stream", "shard")
+_FUNCTION = ("function",)
+_MAPPING = ("function", "mapping")
+_EMF = ("function", "namespace", "metric", "dimensions")
+# A function may run for a quarter of an hour, and an event wait for six.
+_LONG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600)
 
 _SHARD_COUNTERS = {
     "IncomingBytes": ("streamd_shard_incoming_bytes", "Bytes put to a shard"),
@@ -56,6 +62,46 @@ class Figure:
     text: str
     labels: Sequence[str]
     samples: Iterable[tuple[Sequence[str], float]]
+
+
+class FunctionMetric(Enum):
+    """What is measured of functions and of what feeds them: name, text, kind, labels.
+
+    A gauge that is added to and not set has for its kind how the processes' values are put together.
+    """
+
+    INVOCATIONS = "invocations", "Invocations that ran, whatever came of them", "counter", _FUNCTION
+    ERRORS = "errors", "Invocations that ended with an error of the function", "counter", _FUNCTION
+    THROTTLES = "throttles", "Invocations refused for want of a free environment", "counter", _FUNCTION
+    DURATION = "duration_seconds", "How long the handler ran", "histogram", _FUNCTION
+    INIT_DURATION = "init_duration_seconds", "How long a cold start took", "histogram", _FUNCTION
+    CONCURRENCY = "concurrent_executions", "Invocations that run now", "livesum", _FUNCTION
+    MEMORY_USED = "memory_used_bytes", "The most memory that the last invocation held", "gauge", _FUNCTION
+    EVENTS_DROPPED = "async_events_dropped", "Events given up without success", "counter", _FUNCTION
+    EVENT_AGE = "async_event_age_seconds", "How old an event was when it was tried first", "histogram", _FUNCTION
+    DEAD_LETTER_ERRORS = "dead_letter_errors", "Events that a dead letter queue did not take", "counter", _FUNCTION
+    DELIVERY_FAILURES = "destination_delivery_failures", "Outcomes a destination did not take", "counter", _FUNCTION
+    LINES_DROPPED = "log_lines_dropped", "Log lines that were not kept", "counter", _FUNCTION
+    EMF = "emf", "The last value of a metric that a function printed", "gauge", _EMF
+    EMF_SUM = "emf_sum", "The sum of the values of a metric that a function printed", "sum", _EMF
+    EMF_VALUES = "emf_values", "Values of a metric that a function printed", "counter", _EMF
+    EMF_REFUSED = "emf_refused", "Printed metrics that were not taken", "counter", ("function", "reason")
+    SANDBOX = "sandbox_info", "How strong the walls around functions are", "gauge", ("tier",)
+    MAPPING_AGE = "mapping_iterator_age_seconds", "Age of a batch's last record at its end", "gauge", _MAPPING
+    MAPPING_POLLED = "mapping_polled_events", "Records read", "counter", _MAPPING
+    MAPPING_FILTERED_OUT = "mapping_filtered_out_events", "Records that no filter took", "counter", _MAPPING
+    MAPPING_INVOKED = "mapping_invoked_events", "Records handed to the function", "counter", _MAPPING
+    MAPPING_FAILED_INVOKE = "mapping_failed_invoke_events", "Records of batches that failed", "counter", _MAPPING
+    MAPPING_DROPPED = "mapping_dropped_events", "Records given up", "counter", _MAPPING
+    MAPPING_DELIVERED = "mapping_on_failure_delivered_events", "Records told to a destination", "counter", _MAPPING
+    MAPPING_LANE_DEPTH = "mapping_lane_depth", "Records that wait in a mapping's lanes", "gauge", _MAPPING
+    MAPPING_LAG = "mapping_checkpoint_lag_records", "Records behind the newest one", "gauge", _MAPPING
+
+    def __init__(self, short_name: str, text: str, kind: str, labels: tuple[str, ...]) -> None:
+        self.short_name = short_name
+        self.text = text
+        self.kind = kind
+        self.labels = labels
 
 
 class Metrics:
@@ -100,6 +146,8 @@ class Metrics:
         )
         self._make_shard_metrics()
         self._make_worker_metrics()
+        self._function_metrics = {metric: self._function_metric(metric) for metric in FunctionMetric}
+        self._function_labels: set[tuple[str, ...]] = set()
 
     def _make_shard_metrics(self) -> None:
         self._shard_counters = {
@@ -108,6 +156,18 @@ class Metrics:
         self._shard_iterator_age = self._gauge(
             "streamd_shard_iterator_age_seconds", "How far the last read of a shard was behind", _SHARD
         )
+
+    def _function_metric(self, metric: FunctionMetric) -> Counter | Gauge | Histogram:
+        name = f"streamd_function_{metric.short_name}"
+        match metric.kind:
+            case "counter":
+                return self._counter(name, metric.text, metric.labels)
+            case "histogram":
+                return self._histogram(name, metric.text, _LONG_SECONDS, metric.labels)
+            case "gauge":
+                return self._gauge(name, metric.text, metric.labels)
+            case mode:
+                return self._gauge(name, metric.text, metric.labels, mode=mode)
 
     def _make_worker_metrics(self) -> None:
         self._own_process = ProcessCollector(registry=None)
@@ -182,6 +242,23 @@ class Metrics:
         self._commit_bytes.observe(byte_count)
         self._commit_seconds.observe(duration_s)
 
+    def function(self, metric: FunctionMetric, *labels: str, amount: float = 1) -> None:
+        """Count, observe or set a metric of a function: its name first, then what else the metric has for labels."""
+        kept = self._function_metrics[metric].labels(*self._function_label(labels))
+        match kept:
+            case Counter():
+                kept.inc(amount)
+            case Histogram():
+                kept.observe(amount)
+            case Gauge():
+                kept.set(amount)
+
+    def change_function(self, metric: FunctionMetric, *labels: str, amount: float) -> None:
+        """Add to a gauge that is added to (concurrency, a sum), or take from it."""
+        gauge = self._function_metrics[metric]
+        assert isinstance(gauge, Gauge)
+        gauge.labels(*self._function_label(labels)).inc(amount)
+
     def note_worker(self) -> None:
         """Set this worker's own figures, as they are now."""
         samples = [sample for family in self._own_process.collect() for sample in family.samples]
@@ -196,6 +273,13 @@ class Metrics:
             return _OTHERS
         self._labels.add(stream)
         return stream
+
+    def _function_label(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if labels not in self._function_labels:
+            if len(self._function_labels) >= _LABEL_COUNT_MAX:
+                return (_OTHERS,) * len(labels)
+            self._function_labels.add(labels)
+        return labels
 
     def _counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
         return Counter(name, text, labels, registry=self._registry)

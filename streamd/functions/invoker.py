@@ -100,6 +100,7 @@ class Invoker:
             log_format=configuration.logging.get("LogFormat", "Text"),
             log_level=configuration.logging.get("ApplicationLogLevel", ""),
             reserved=function.reserved,
+            architecture=configuration.architecture,
         )
 
     def _forget(self, name: str) -> None:

@@ -49,6 +49,7 @@ class Runnable:
     log_format: str = "Text"
     log_level: str = ""
     reserved: int | None = None
+    architecture: str = "x86_64"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
