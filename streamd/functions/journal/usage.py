@@ -131,9 +131,9 @@ class Usage:
         self._store = store
         self._clock = clock
         self._fresh: dict[tuple[str, str], _Sums] = {}
-        # Being written, or not known to be: the serial in the document tells which, also to one whose flush was
-        # cancelled while the store went on with it.
-        self._in_hand: dict[tuple[str, str], _Pending] = {}
+        # Being written, or begun by a flush that was cancelled while the store went on with it. The serial in the
+        # document tells which of them it holds: that one and those before it.
+        self._in_hand: dict[tuple[str, str], list[_Pending]] = {}
         self._counted = asyncio.Event()
         # A report must not look while counts are neither here nor there yet.
         self._turn = asyncio.Lock()
@@ -187,9 +187,9 @@ class Usage:
             serials: dict[str, str] = {}
             async for name, serial, sums in self._kept(month):
                 found[name], serials[name] = sums, serial
-            pending = {key: each.sums for key, each in self._in_hand.items() if serials.get(key[1]) != each.serial}
-            for counts in (pending, self._fresh):
-                for (_, name), sums in [each for each in counts.items() if each[0][0] == month]:
+            for _, name in [key for key in {**self._in_hand, **self._fresh} if key[0] == month]:
+                pending = _not_kept(self._in_hand.get((month, name), []), serials.get(name, ""))
+                for sums in (*(each.sums for each in pending), self._fresh.get((month, name), {})):
                     _merge(found.setdefault(name, {}), sums)
         return {
             name: [VersionUse(version, architecture, counted) for (version, architecture), counted in sums.items()]
@@ -217,15 +217,22 @@ class Usage:
         key = f"{_PREFIX}{month}/{name}"
         document = await self._store.get(key)
         serial, sums = ("", {}) if document is None else _from_content(document.content)
+        before = _not_kept(self._in_hand.pop((month, name), []), serial)
         taken = self._fresh.pop((month, name), {})
-        if (before := self._in_hand.pop((month, name), None)) is not None and before.serial != serial:
-            _merge(taken, before.sums)
-        if not taken:
+        if not taken and not before:
             return
-        _merge(sums, taken)
-        pending = self._in_hand[month, name] = _Pending(uuid.uuid4().hex, taken)
+        pending = _Pending(uuid.uuid4().hex, taken)
+        self._in_hand[month, name] = [*before, pending]
+        for each in (*before, pending):
+            _merge(sums, each.sums)
         expected = None if document is None else document.version
-        await self._store.compare_and_set(key, _to_content(pending.serial, sums), expected=expected)
+        try:
+            await self._store.compare_and_set(key, _to_content(pending.serial, sums), expected=expected)
+        except StreamdError:
+            # Nothing was written, so these are fresh again; what a cancelled flush began may still be.
+            self._in_hand[month, name] = before
+            _merge(self._fresh.setdefault((month, name), {}), taken)
+            raise
         del self._in_hand[month, name]
 
     async def _kept(self, month: str) -> AsyncIterator[tuple[str, str, _Sums]]:
@@ -262,6 +269,12 @@ def month_of(time_ms: int) -> str:
 def _us(duration_ms: float) -> int:
     # To the microsecond first: what is shown as 3.00 ms is billed as 3 ms, not as 4 for a last bit.
     return math.ceil(round(duration_ms * 1000, 3))
+
+
+def _not_kept(pending: list[_Pending], serial: str) -> list[_Pending]:
+    """Leave out what a document with this serial holds."""
+    serials = [each.serial for each in pending]
+    return pending[serials.index(serial) + 1 :] if serial in serials else pending
 
 
 def _place(sums: _Sums, version: str, architecture: str) -> Counted:

@@ -134,8 +134,8 @@ def _counts(counted: Counted, prices: Prices) -> dict[str, Any]:
 def _cost(cost: Cost) -> dict[str, str]:
     """Write dollars as decimal text: a JSON number would be read as a binary fraction."""
     return {
-        "requests": f"{cost.requests:f}",
-        "compute": f"{cost.compute:f}",
-        "scratch": f"{cost.scratch:f}",
-        "total": f"{cost.total:f}",
+        "requests": f"{cost.requests:.10f}",
+        "compute": f"{cost.compute:.10f}",
+        "scratch": f"{cost.scratch:.10f}",
+        "total": f"{cost.total:.10f}",
     }
