@@ -119,6 +119,26 @@ class _Log:
         return sum(segment.byte_count for segment in self.segments)
 
 
+@dataclass(slots=True)
+class _Search:
+    query: LogQuery
+    reached: int
+    found: list[KeptLine] = field(default_factory=list)
+    byte_count: int = 0
+
+    def look(self, lines: Sequence[KeptLine]) -> bool:
+        """Go on with these; False when a wanted one was left because the page is full."""
+        for line in lines:
+            if self.query.takes(line):
+                byte_count = self.byte_count + len(line.text)
+                if len(self.found) == self.query.limit or (self.found and byte_count > self.query.byte_count_max):
+                    return False
+                self.found.append(line)
+                self.byte_count = byte_count
+            self.reached = line.position
+        return True
+
+
 class LogSegments:
     """The logs in a folder."""
 
@@ -188,25 +208,16 @@ class LogSegments:
         reached = query.after
         if query.is_backward:
             reached = end + 1 if query.before is None else query.before
-        found: list[KeptLine] = []
-        scanned_count = byte_count = 0
+        search = _Search(query, reached)
+        scanned_count = 0
         has_more = False
         for segment in self._wanted(log, query):
-            has_more = scanned_count >= _SCAN_BYTE_COUNT_MAX
+            has_more = scanned_count >= _SCAN_BYTE_COUNT_MAX or not search.look(_between(segment, query))
             if has_more:
                 break
             scanned_count += segment.byte_count
-            for line in _between(segment, query):
-                if query.takes(line):
-                    byte_count += len(line.text)
-                    has_more = len(found) == query.limit or (bool(found) and byte_count > query.byte_count_max)
-                    if has_more:
-                        break
-                    found.append(line)
-                reached = line.position
-            if has_more:
-                break
-        return LogPage(tuple(reversed(found) if query.is_backward else found), reached, has_more=has_more, end=end)
+        found = tuple(reversed(search.found) if query.is_backward else search.found)
+        return LogPage(found, search.reached, has_more=has_more, end=end)
 
     def delete(self, name: str) -> None:
         """Remove a function's log. Raises OSError."""
