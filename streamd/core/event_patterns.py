@@ -5,7 +5,7 @@ when one of its elements does. A Kinesis record that is no JSON object never mat
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,8 +61,8 @@ class _All:
         return any(node.compares_numbers for _, node in self.nodes) or any(c.compares_numbers for c in self.choices)
 
     def matches(self, value: Any) -> bool:
-        if isinstance(value, list):
-            return any(self.matches(element) for element in value) if value else self.matches({})
+        if isinstance(value, list) and value:
+            return any(self.matches(element) for element in _flat(value))
         fields = value if isinstance(value, dict) else {}
         for name, node in self.nodes:
             if not node.matches(fields.get(name, _ABSENT)):
@@ -110,13 +110,15 @@ class _OneOf:
 
     def matches(self, value: Any) -> bool:
         if isinstance(value, list) and value:
-            return any(self.matches(element) for element in value)
+            return any(self.matches(element) for element in _flat(value))
         if value is _ABSENT or isinstance(value, dict | list):
             return any(rule.fits_absence for rule in self.rules)
         return any(rule.fits(value) for rule in self.rules)
 
 
 _ABSENT = object()
+# Matching takes a few calls for each level, and Python bounds them; no record nests that deep by reason.
+_DEPTH_MAX = 100
 
 
 def _compile(pattern: str, *, data_is_parsed: bool) -> _Node:
@@ -125,38 +127,38 @@ def _compile(pattern: str, *, data_is_parsed: bool) -> _Node:
         return _object(document, top="data" if data_is_parsed else None)
     except ValueError as error:
         raise PatternInvalid("it is no JSON") from error
-    except RecursionError as error:
-        raise PatternInvalid("it is too deep") from error
 
 
-def _object(document: Any, *, top: str | None = None) -> _All:
+def _object(document: Any, *, top: str | None = None, depth: int = 0) -> _All:
     """Compile an object; ``top`` is the key whose value must be one, on the pattern's first level."""
     if not isinstance(document, dict):
         raise PatternInvalid("a pattern is an object")
+    if depth > _DEPTH_MAX:
+        raise PatternInvalid("it is too deep")
     nodes: list[tuple[str, _Node]] = []
     choices: list[_Either] = []
     for name, value in document.items():
         if name == "$or":
-            choices.append(_choice(value, top=top))
+            choices.append(_choice(value, top=top, depth=depth + 1))
         elif name == top:
-            nodes.append((name, _Data(_object(value))))
+            nodes.append((name, _Data(_object(value, depth=depth + 1))))
         elif isinstance(value, list):
             nodes.append((name, _leaf(value)))
         else:
-            nodes.append((name, _inner_object(value)))
+            nodes.append((name, _inner_object(value, depth=depth + 1)))
     return _All(tuple(nodes), tuple(choices))
 
 
-def _inner_object(document: Any) -> _All:
+def _inner_object(document: Any, *, depth: int) -> _All:
     if document == {}:
         raise PatternInvalid("an object inside a pattern is not empty")
-    return _object(document)
+    return _object(document, depth=depth)
 
 
-def _choice(alternatives: Any, *, top: str | None) -> _Either:
+def _choice(alternatives: Any, *, top: str | None, depth: int) -> _Either:
     if not isinstance(alternatives, list) or not alternatives:
         raise PatternInvalid("$or takes a list of patterns")
-    return _Either(tuple(_object(alternative, top=top) for alternative in alternatives))
+    return _Either(tuple(_object(alternative, top=top, depth=depth) for alternative in alternatives))
 
 
 def _leaf(rules: list[Any]) -> _OneOf:
@@ -170,6 +172,19 @@ def _load_with_texts(text: bytes) -> Any:
         return json.loads(text.decode(), parse_int=Number, parse_float=Number, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("too deep") from error
+
+
+def _flat(elements: list[Any]) -> Iterator[Any]:
+    """Give the elements of lists in lists, however deep, without recursion: a record may be nested by malice."""
+    waiting = [iter(elements)]
+    while waiting:
+        element = next(waiting[-1], _ABSENT)
+        if element is _ABSENT:
+            waiting.pop()
+        elif isinstance(element, list) and element:
+            waiting.append(iter(element))
+        else:
+            yield element
 
 
 def _refuse(constant: str) -> Any:

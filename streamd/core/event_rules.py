@@ -95,7 +95,7 @@ class _Text:
             case "suffix":
                 return value.endswith(self.texts)
             case _:
-                return value.casefold() in {text.casefold() for text in self.texts}
+                return value.casefold() in self.texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _text_rule(kind: str, *, takes_list: bool) -> Callable[[Any], Leaf]:
         texts = argument if takes_list and isinstance(argument, list) else [argument]
         if not texts or not all(isinstance(text, str) for text in texts):
             raise PatternInvalid(f"{kind} takes a string")
-        return _Text(kind, tuple(texts))
+        return _Text(kind, tuple(text.casefold() if kind == "equals-ignore-case" else text for text in texts))
 
     return compile_rule
 

@@ -50,6 +50,8 @@ MATCHES: list[tuple[Any, Any]] = [
     ({"city": [None, {"exists": False}]}, {}),
     ({"tags": ["x"]}, {"tags": ["y", "x"]}),
     ({"items": {"kind": ["book"], "n": [1]}}, {"items": [{"kind": "cd"}, {"kind": "book", "n": 1}]}),
+    ({"tags": ["x"]}, {"tags": [["y"], [["x"]]]}),
+    ({"tags": {"n": ["x"]}}, b'{"tags":' + b"[" * 1000 + b'{"n":"x"}' + b"]" * 1000 + b"}"),
     ({"$or": [{"a": [1]}, {"b": [2]}]}, {"a": 0, "b": 2}),
     ({"c": ["x"], "$or": [{"a": [1]}, {"b": [{"prefix": "y"}]}]}, {"c": "x", "b": "yes"}),
 ]
@@ -81,6 +83,9 @@ MISSES: list[tuple[Any, Any]] = [
     ({"a": [{"exists": False}]}, b"\xff"),
     ({"n": [1], "a": [{"exists": False}]}, b'{"n": NaN}'),
     ({"n": [1]}, b"[" * 100_000),
+    ({"n": [1]}, b'{"n":' + b"[" * 1000 + b"2" + b"]" * 1000 + b"}"),
+    ({"n": ["x"]}, b'{"n":' + b"[" * 1000 + b"2" + b"]" * 1000 + b"}"),
+    ({"n": {"m": ["x"]}}, b'{"n":' + b"[" * 1000 + b"{}" + b"]" * 1000 + b"}"),
 ]
 
 
@@ -151,6 +156,7 @@ def test_a_table_s_record_is_matched_as_it_is() -> None:
         '{"data":"x"}',
         '{"$or":[{"data":["x"]}]}',
         '{"a":' * 100_000,
+        '{"a":' * 500 + "[1]" + "}" * 500,
     ],
 )
 def test_a_pattern_that_mappings_do_not_have_is_refused(pattern: str) -> None:

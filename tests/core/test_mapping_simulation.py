@@ -4,11 +4,13 @@
 """
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from streamd.core.mapping_steps import Settle
 from streamd.core.shard_processor import ShardProcessor
+from streamd.core.shard_progress import ShardProgress
 from tests.core.mapping_simulation import World
 
 SEED_COUNT = int(os.environ.get("STREAMD_SIMULATION_SEEDS", "400"))
@@ -70,11 +72,19 @@ def test_a_seed_gives_the_same_history_each_time() -> None:
     assert len(set(first)) == 20
 
 
+class LosesItsWindow(ShardProcessor):
+    """Stores the checkpoint without the window's state."""
+
+    def progress_with(self, settle: Settle) -> ShardProgress:
+        return replace(super().progress_with(settle), window=None)
+
+
 @pytest.mark.parametrize(
     ("fault", "finding"),
     [
         (ChecksInEarly, "was lost|out of order|is not stored"),
         (TakesErrorsForSuccess, "was lost|out of order|not isolated|is not stored"),
+        (LosesItsWindow, "a state was lost or counted twice"),
         (ForgetsItsLanes, "repeated after its outcome was stored"),
     ],
 )
