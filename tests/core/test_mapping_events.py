@@ -185,3 +185,12 @@ def test_a_failure_of_a_table_s_records_names_its_batch_for_tables_in_whole_seco
     batch = json.loads(document)["DDBStreamBatchInfo"]
     assert batch["approximateArrivalOfFirstRecord"] == "2026-11-23T03:20:00Z"
     assert batch["streamArn"] == TABLE_ARN
+
+
+def test_filters_of_a_table_see_its_records_whole() -> None:
+    events = DynamoEvents(shard_id="s", source_arn=TABLE_ARN)
+    record = b'{"eventName":"MODIFY","dynamodb":{"NewImage":{"n":{"N":"9"}}}}'
+
+    (document,) = events.documents(SourceRecords(["1100"], [b"k"], [record], [0]), load=orjson.loads)
+
+    assert document == json.loads(record)

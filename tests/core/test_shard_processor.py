@@ -405,3 +405,53 @@ def test_counters_count_records_and_begin_anew_when_taken() -> None:
 
     assert taken == MappingCounters(polled=2, invoked=4, failed_invoke=4, dropped=2, on_failure_delivered=2)
     assert poller.processor.take_counters() == MappingCounters()
+
+
+def test_a_restart_with_smaller_batches_and_less_room_cuts_the_batch_it_had_begun() -> None:
+    poller = poller_of(MappingSettings(attempts_max=2, batch_size=10))
+    poller.feed(records_of(range(10)))
+    poller.fail(poller.invoke())
+
+    again = poller_of(MappingSettings(attempts_max=2, batch_size=2), poller.stored)
+    again.feed(records_of(range(4)))
+    invoke = again.invoke()
+
+    assert (places_in(invoke), invoke.attempt) == ([0, 1], 2)
+
+
+def test_a_batch_whose_first_records_another_filter_lets_through_begins_anew() -> None:
+    wanted = '{"partitionKey":["key-1","key-2"]}'
+    poller = poller_of(MappingSettings(patterns=(wanted,), attempts_max=2))
+    poller.feed(records_of(range(3)))
+    poller.fail(poller.invoke())
+
+    again = poller_of(MappingSettings(attempts_max=2), ShardProgress(lanes=poller.stored.lanes))
+    again.feed(records_of(range(3)))
+    invoke = again.invoke()
+
+    assert (places_in(invoke), invoke.attempt) == ([0, 1, 2], 1)
+
+
+def test_a_batch_that_retention_ended_during_a_restart_is_forgotten() -> None:
+    poller = poller_of(MappingSettings(attempts_max=2))
+    poller.feed(records_of(range(3)))
+    poller.fail(poller.invoke())
+
+    again = poller_of(MappingSettings(attempts_max=2), poller.stored)
+    again.feed(records_of(range(5, 6)))
+    invoke = again.invoke()
+
+    assert (places_in(invoke), invoke.attempt) == ([5], 1)
+
+
+def test_counters_of_several_shards_add_up() -> None:
+    one, other = MappingCounters(polled=1, dropped=2), MappingCounters(polled=3, expired=4)
+
+    assert one + other == MappingCounters(polled=4, dropped=2, expired=4)
+
+
+def test_an_answer_for_a_lane_with_nothing_in_hand_is_a_bug() -> None:
+    processor = processor_of(MappingSettings())
+
+    with pytest.raises(AssertionError):
+        processor.throttled(0, reason="", now_ms=START_MS, jitter=0)

@@ -169,3 +169,21 @@ def test_a_partial_failure_keeps_the_state_of_what_went_well() -> None:
 
     assert event_of(again)["state"] == {"n": 2}
     assert places_in(again) == [2]
+
+
+def test_a_final_call_that_keeps_failing_is_given_up_when_its_window_is_too_old() -> None:
+    poller = poller_of(MappingSettings(tumbling_ms=WIDTH_MS, age_ms_max=60_000))
+    poller.feed(records_of(range(1)))
+    poller.succeed(poller.invoke(), state({"n": 1}))
+    poller.now_ms += WIDTH_MS + WINDOW_GRACE_MS
+
+    tries = 0
+    while not poller.failures:
+        for invoke in poller.invokes():
+            tries += 1
+            poller.fail(invoke)
+        poller.now_ms += poller.wake_ms() or 0
+
+    assert poller.failures == [("RecordAgeExceeded", 0, tries + 1)]
+    assert poller.now_ms == START_MS + WIDTH_MS + 60_001
+    assert poller.stored.window is None
