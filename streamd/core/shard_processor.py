@@ -114,8 +114,8 @@ class ShardProcessor:
     def steps(self, now_ms: int, *, has_more: bool = False, horizon_ms: int = 0) -> Steps:
         """Tell what to do now.
 
-        ``has_more``: whether the source is known to hold records that were not fed yet (a tumbling window is not
-        closed by the clock before they are). ``horizon_ms``: retention has ended what arrived before.
+        ``has_more``: whether the source may hold records that were not fed yet, as it may until a read found nothing;
+        the clock does not close a tumbling window before. ``horizon_ms``: retention has ended what arrived before.
         """
         invokes: list[Invoke] = []
         settles: list[Settle] = []
