@@ -48,7 +48,7 @@ class FinishedBefore:
 
     def older_beyond(self, checkpoint: int) -> tuple[LaneMarks, ...]:
         """Give the marks of other parallelizations that still tell something."""
-        return tuple(marks for marks in self.older if any(int(text or 0) > checkpoint for text in marks.finished))
+        return tuple(marks for marks in self.older if any(int(text) > checkpoint for text in marks.finished if text))
 
     def _holds(self, number: int, key: bytes | None) -> bool:
         return any(number <= marks[lane_of(key, len(marks))] for marks in self._marks)
