@@ -133,7 +133,7 @@ class Worker:
         )
         room = await self._functions(engine, authenticator)
         link = None if room is not None else HostLink(self._seat.link_name)
-        functions: AnswersRequests | None = link if room is None else room.dialect
+        functions: AnswersRequests | None = link if room is None else room
         assert functions is not None
         door = HttpDoor(
             Dialects(KinesisDialect(engine, authenticator), functions),
@@ -143,13 +143,17 @@ class Worker:
             tasks = [group.create_task(_note_worker(engine.metrics))]
             if self._seat.index == 0:
                 tasks += self._start_services(group, engine)
+            if room is not None:
+                tasks.append(group.create_task(room.run()))
             if room is not None and self._seat.link_listener is not None:
-                tasks.append(group.create_task(serve_link(self._seat.link_listener, room.dialect)))
+                tasks.append(group.create_task(serve_link(self._seat.link_listener, room)))
             tasks.append(await door.open(self._seat.listener, group))
             await self._open_tls(door)
             if self._seat.ready is not None:
                 self._seat.ready.send(b"\0")
             await self._stopping.wait()
+            if room is not None:
+                await room.drain()
             engine.store.end_waits()
             await door.close()
             for task in tasks:

@@ -41,7 +41,7 @@ class MappingTools:
     invoker: Invokes
     clock: Clock
     role_of: Callable[[str], str]
-    horizon_ms_of: Callable[[str], Awaitable[int]]
+    retention_ms_of: Callable[[str], Awaitable[int]]
     failures: FailureDelivery
     note: Callable[[str, str], None]
     count: Callable[[EventSourceMapping, MappingCounters], None]
@@ -59,7 +59,7 @@ class MappingRunner:
         self._progress: dict[str, ShardProgress] = {}
         self._is_stopping = False
         self._news = asyncio.Event()
-        self._horizon_ms = 0
+        self._retention_ms = 0
 
     def stop(self) -> None:
         """Have it end once what is in hand has answered and is stored."""
@@ -106,14 +106,14 @@ class MappingRunner:
         async with asyncio.TaskGroup() as group:
             while not self._is_stopping:
                 self._news.clear()
-                waiting_count = await self._start_ready(group)
-                # A shard that ended wakes this; what rolls elsewhere without ending is looked for now and then.
-                await self._rest(_LOOK_PAUSE_S if waiting_count or not self._pollers else None)
+                await self._start_ready(group)
+                # A shard that ended wakes this; what rolls elsewhere, or another retention, is seen now and then.
+                await self._rest(_LOOK_PAUSE_S)
 
-    async def _start_ready(self, group: asyncio.TaskGroup) -> int:
-        """Start a poller for each shard that may be read now; how many are held up by a parent."""
+    async def _start_ready(self, group: asyncio.TaskGroup) -> None:
+        """Start a poller for each shard that may be read now."""
         shards = await self._source.shards()
-        self._horizon_ms = await self._tools.horizon_ms_of(self._mapping.source_arn)
+        self._retention_ms = await self._tools.retention_ms_of(self._mapping.source_arn)
         done = {shard_id for shard_id, progress in self._progress.items() if progress.is_done}
         following = succession(
             [Lineage(shard.shard_id, shard.parent_ids) for shard in shards], done=done, known=self._progress.keys()
@@ -126,7 +126,6 @@ class MappingRunner:
             if shard_id not in self._pollers and not self._is_stopping:
                 poller = self._pollers[shard_id] = ShardPoller(self._shard_work(shard_id))
                 group.create_task(self._see_through(shard_id, poller))
-        return len(following.waiting)
 
     async def _see_through(self, shard_id: str, poller: ShardPoller) -> None:
         """Run a shard's poller; its end is news, since children may start."""
@@ -160,11 +159,15 @@ class MappingRunner:
             clock=tools.clock,
             save=save,
             deliver=deliver,
-            horizon_ms=lambda: self._horizon_ms,
+            horizon_ms=self._horizon_ms,
             note=lambda result: tools.note(mapping.uuid, result),
             count=lambda counters: tools.count(mapping, counters),
             note_age=lambda age_ms: tools.note_age(mapping, age_ms),
         )
+
+    def _horizon_ms(self) -> int:
+        """Tell since when records are kept; 0 where that is not known."""
+        return self._tools.clock.now_ms() - self._retention_ms if self._retention_ms else 0
 
     def _start(self, shard_id: str, progress: ShardProgress) -> Start:
         """Tell where to read on: after the checkpoint, else where the mapping began, else at the first record."""

@@ -29,6 +29,7 @@ class Mappings:
         self._counters: dict[str, MappingCounters] = {}
         self._changed: set[str] = set()
         self._news = asyncio.Event()
+        self._is_stopping = False
 
     def last_result(self, uuid: str) -> str:
         """Tell how a mapping's last batch ended, in AWS's words."""
@@ -64,6 +65,15 @@ class Mappings:
             "shards": [] if runner is None else await runner.status(),
         }
 
+    async def drain(self) -> None:
+        """Start nothing more, and wait until what is in hand has answered and is stored."""
+        self._is_stopping = True
+        for runner in self._runners.values():
+            runner.stop()
+        while self._runners:
+            self._news.clear()
+            await self._news.wait()
+
     async def run(self, tools: MappingTools) -> NoReturn:
         """Run the mappings until cancelled."""
         self._tools = tools
@@ -94,7 +104,7 @@ class Mappings:
             return
         if mapping.transition is not None:
             group.create_task(self._settle(mapping, tools))
-        elif mapping.is_enabled:
+        elif mapping.is_enabled and not self._is_stopping:
             self._start(mapping, tools, group)
 
     def _start(self, mapping: EventSourceMapping, tools: MappingTools, group: asyncio.TaskGroup) -> None:

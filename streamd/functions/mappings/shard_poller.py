@@ -66,7 +66,8 @@ class ShardPoller:
         self._settles: list[Settle] = []
         self._busy_count = 0
         self._is_stopping = False
-        self._has_more = False
+        # Until a first look has shown that there is nothing: a restored window must not be closed before its records.
+        self._has_more = True
         self._is_ended = False
         self._reading: asyncio.Task[SourceBatch] | None = None
 
@@ -111,8 +112,9 @@ class ShardPoller:
         for invoke in steps.invokes:
             self._busy_count += 1
             group.create_task(self._carry_out(invoke))
-        if steps.settles:
-            await self._settle(list(steps.settles))
+        for settle in steps.settles:
+            self._settle_later(settle, group)
+        if self._settles:
             return
         await self._rest(cursor, steps, group)
 
@@ -177,7 +179,7 @@ class ShardPoller:
         except (Throttled, StreamdError) as error:
             self._put_off(invoke, error)
         else:
-            self._tell(invoke, finished)
+            await self._deliver(self._tell(invoke, finished))
         finally:
             self._busy_count -= 1
             self._news.set()
@@ -188,7 +190,7 @@ class ShardPoller:
         self._work.note(f"PROBLEM: {reason}")
         self._processor.throttled(invoke.lane, reason=reason, now_ms=self._work.clock.now_ms(), jitter=_jitter())
 
-    def _tell(self, invoke: Invoke, finished: Finished) -> None:
+    def _tell(self, invoke: Invoke, finished: Finished) -> Settle:
         now_ms = self._work.clock.now_ms()
         if finished.error is None:
             settle = self._processor.succeeded(
@@ -212,14 +214,31 @@ class ShardPoller:
             self._work.note(FUNCTION_FAILED)
         if records := invoke.pieces[1]:
             self._work.note_age(now_ms - records[-1].arrival_ms)
+        return settle
+
+    def _settle_later(self, settle: Settle, group: asyncio.TaskGroup) -> None:
+        """Have a settle stored once its failures are delivered, which holds up its own lane and no other."""
+        if settle.failures:
+            self._busy_count += 1
+            group.create_task(self._deliver_alone(settle))
+        else:
+            self._settles.append(settle)
+
+    async def _deliver_alone(self, settle: Settle) -> None:
+        try:
+            await self._deliver(settle)
+        finally:
+            self._busy_count -= 1
+            self._news.set()
+
+    async def _deliver(self, settle: Settle) -> None:
+        for failure in settle.failures:
+            if await self._work.deliver(failure):
+                self._processor.delivered(failure)
         self._settles.append(settle)
 
     async def _settle(self, settles: list[Settle]) -> None:
-        """Deliver what was given up, store how far it is, and let the lanes go on."""
-        for settle in settles:
-            for failure in settle.failures:
-                if await self._work.deliver(failure):
-                    self._processor.delivered(failure)
+        """Store how far it is, and let the lanes go on."""
         progress = [self._processor.progress_with(settle) for settle in settles][-1]
         await self._save(progress)
         for settle in settles:

@@ -97,6 +97,16 @@ class Dispatcher:
         self._keys_by_lane: dict[int, set[bytes]] = {}
         self._held_byte_count = 0
         self._is_freed = False
+        self._is_stopping = False
+        self._drained = asyncio.Event()
+
+    async def drain(self) -> None:
+        """Take nothing more, and wait until what is in hand is over."""
+        self._is_stopping = True
+        self._store.wake_for_events()
+        if self._keys_by_lane:
+            self._drained.clear()
+            await self._drained.wait()
 
     async def run(self) -> NoReturn:
         """Take and try events until cancelled; what is in hand then is tried again after the next start."""
@@ -108,6 +118,8 @@ class Dispatcher:
     async def _look(self, group: asyncio.TaskGroup) -> None:
         """Begin with what is due, then wait until something else is, came in, or one in hand is over."""
         self._is_freed = False
+        if self._is_stopping:
+            await asyncio.Event().wait()
         commit = self._store.last_commit()
         now_ms = self._clock.now_ms()
         pause_s = _LOOK_PAUSE_S
@@ -121,7 +133,7 @@ class Dispatcher:
 
     def _start(self, lane: int, now_ms: int, group: asyncio.TaskGroup) -> None:
         """Begin with as many of a lane's events as there is room for."""
-        keys = self._keys_by_lane.setdefault(lane, set())
+        keys = self._keys_by_lane.get(lane, set())
         room = _HELD_BYTE_COUNT_MAX - self._held_byte_count
         if len(keys) >= self._lane_width() or room <= 0:
             return
@@ -137,7 +149,7 @@ class Dispatcher:
             _LOG.error("%s: the events behind it wait until it is mended", damage)
             return
         for event in events:
-            keys.add(event.key)
+            self._keys_by_lane.setdefault(lane, set()).add(event.key)
             self._held_byte_count += len(event.content)
             group.create_task(self._see_to(lane, event))
 
@@ -157,6 +169,8 @@ class Dispatcher:
             self._held_byte_count -= len(stored.content)
             self._is_freed = True
             self._store.wake_for_events()
+            if not self._keys_by_lane:
+                self._drained.set()
 
     async def _try(self, stored: StoredEvent, event: QueuedEvent) -> None:
         now_ms = self._clock.now_ms()
