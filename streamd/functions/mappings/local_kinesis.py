@@ -4,7 +4,9 @@ Nothing is polled. An idle shard is one waiter, whatever the number of mappings,
 was deleted, and made again under its name, is missing from then on: whoever reads it asks for its identity.
 """
 
+import asyncio
 import logging
+from typing import Final
 
 from streamd.core.mapping_records import SourceRecords
 from streamd.core.mapping_settings import StartingPosition
@@ -17,9 +19,10 @@ from streamd.errors import ShardMissing, SourceMissing, StreamNotFound
 from streamd.functions.mappings.sources import NO_RECORDS, Lag, SourceBatch, SourceShard, Start
 from streamd.storage.shard_log import ShardKey
 
-__all__ = ["LocalKinesis"]
+__all__ = ["LocalCursor", "LocalKinesis"]
 
 _LOG = logging.getLogger(__name__)
+_ENDING_PAUSE_S: Final = 0.05
 
 
 class LocalKinesis:
@@ -142,26 +145,42 @@ class LocalCursor:
         self._shard_id = shard_id
         self._after = after
         self._is_first = True
+        self._is_end = False
 
     async def read(self, *, record_count_max: int, byte_count_max: int, wait_s: float) -> SourceBatch:
         """Read what comes next, and wait for it at most so long. Raises SourceMissing, BlockDamaged, MasterKeyMissing.
 
         Of a shard that has expired nothing is left: it is at its end.
         """
-        batch = await self._read(record_count_max, byte_count_max)
-        if batch is not None and not batch.data and batch.next_after is not None and wait_s > 0:
-            stream = await self._source.load(self._number)
-            # Not ``wait_for_more``: a shard that is sealed already, but has no children yet, would have us spin.
-            key = ShardKey(stream.number, batch.shard.index)
-            await self._engine.store.wait_for_news(key, after=batch.next_after, timeout_s=wait_s)
-            batch = await self._read(record_count_max, byte_count_max)
+        batch = None if self._is_end else await self._wait_and_read(record_count_max, byte_count_max, wait_s)
         if batch is None:
+            self._is_end = True
             return SourceBatch(NO_RECORDS, is_end=True)
         self._note_gap(batch)
-        if batch.next_after is not None:
+        if batch.next_after is None:
+            self._is_end = True
+        else:
             self._after = batch.next_after
         records = SourceRecords(batch.sequence_numbers, batch.keys, batch.data, batch.arrivals_ms)
-        return SourceBatch(records, is_end=batch.next_after is None)
+        return SourceBatch(records, is_end=self._is_end)
+
+    async def _wait_and_read(self, record_count_max: int, byte_count_max: int, wait_s: float) -> ReadBatch | None:
+        """Read until there is something, or the time is up; None when the shard is gone."""
+        store = self._engine.store
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + wait_s
+        while True:
+            batch = await self._read(record_count_max, byte_count_max)
+            left_s = deadline_s - loop.time()
+            if batch is None or batch.data or batch.next_after is None or left_s <= 0:
+                return batch
+            if store.is_ending:
+                # Nobody may wait for the store any more, and whoever asks again and again must not hold up its end.
+                await asyncio.sleep(min(left_s, _ENDING_PAUSE_S))
+                return batch
+            # Not ``wait_past``: a shard that is sealed already, but has no children yet, would have us spin.
+            key = ShardKey(self._number, batch.shard.index)
+            await store.wait_for_news(key, after=batch.next_after, timeout_s=left_s)
 
     async def _read(self, record_count_max: int, byte_count_max: int) -> ReadBatch | None:
         stream = await self._source.load(self._number)
