@@ -1,12 +1,13 @@
 """Calls to the outside over HTTP: a bounded pool of connections, and bodies that are read up to a bound.
 
-A request is sent once and as it is. No redirect is followed, since it could lead anywhere; no cookie is kept; nothing
-is decompressed, since a small body could become a huge one; no proxy of the environment is used.
+A request is sent as it is, and a POST once. No redirect is followed, since it could lead anywhere; no cookie is kept;
+nothing is decompressed, since a small body could become a huge one; no proxy of the environment is used.
 """
 
 import os
 import ssl
 from collections.abc import Mapping
+from io import BytesIO
 from types import TracebackType
 from typing import Final, Self
 
@@ -23,6 +24,8 @@ _CONNECTION_COUNT_MAX: Final = 64
 _CONNECTION_COUNT_MAX_PER_HOST: Final = 16
 _CONNECT_TIMEOUT_S: Final = 5.0
 _FETCH_TIMEOUT_S: Final = 10.0
+_LARGE_BODY_BYTE_COUNT: Final = 1 << 20
+_HEADERS: Final = {"accept-encoding": "identity", "user-agent": "streamd"}
 
 
 class Outbound:
@@ -64,8 +67,9 @@ class Outbound:
             async with self._session.request(
                 method,
                 URL(url, encoded=True),
-                headers={"accept-encoding": "identity", **headers},
-                data=body or None,
+                headers={**_HEADERS, **headers},
+                # aiohttp writes a large body piece by piece, and lets others run between, only when it is a file.
+                data=BytesIO(body) if len(body) >= _LARGE_BODY_BYTE_COUNT else body or None,
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(timeout_s, _CONNECT_TIMEOUT_S)),
                 ssl=True if ca is None else self._trust(ca),

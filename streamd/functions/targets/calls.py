@@ -1,7 +1,9 @@
 """Calls to services elsewhere: what sends them, and how those of AWS's kind are written, signed and read."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -13,7 +15,7 @@ from streamd.engine.clock import Clock
 from streamd.errors import OutsideRefused, OutsideUnreachable
 from streamd.functions.targets.endpoints import Endpoint
 
-__all__ = ["CallsOut", "OutsideAnswer", "ServiceCalls"]
+__all__ = ["CallsOut", "OutsideAnswer", "ServiceAnswer", "ServiceCalls"]
 
 _TIMEOUT_S: Final = 30.0
 # GetRecords gives 10 MiB of data in base64, and what surrounds it.
@@ -29,8 +31,16 @@ class OutsideAnswer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceAnswer:
+    """What an operation answered, and when by the service's own clock: within the second after ``time_ms``."""
+
+    document: dict[str, Any]
+    time_ms: int
+
+
 class CallsOut(Protocol):
-    """Sends single HTTP requests: no redirect is followed, nothing is decompressed, nothing sent twice."""
+    """Sends single HTTP requests: no redirect is followed, nothing is decompressed, no POST is sent twice."""
 
     async def request(
         self,
@@ -58,6 +68,13 @@ class ServiceCalls:
         self, endpoint: Endpoint, *, service: str, target: str, document: Mapping[str, Any], version: str = "1.1"
     ) -> dict[str, Any]:
         """Call an operation of AWS's JSON protocol. Raises OutsideRefused and OutsideUnreachable."""
+        answer = await self.timed(endpoint, service=service, target=target, document=document, version=version)
+        return answer.document
+
+    async def timed(
+        self, endpoint: Endpoint, *, service: str, target: str, document: Mapping[str, Any], version: str = "1.1"
+    ) -> ServiceAnswer:
+        """Call as ``json`` does, and tell the service's time."""
         headers = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": target}
         answer = await self.send(endpoint, "POST", "/", service=service, headers=headers, body=orjson.dumps(document))
         try:
@@ -68,7 +85,7 @@ class ServiceCalls:
             raise _refused(answer, read)
         if not isinstance(read, dict):
             raise OutsideUnreachable(f"{endpoint.url} answered {target} with something that is not a JSON object")
-        return read
+        return ServiceAnswer(read, self._time_ms(answer))
 
     async def send(
         self, endpoint: Endpoint, method: str, path: str, *, service: str, headers: Mapping[str, str], body: bytes
@@ -93,6 +110,11 @@ class ServiceCalls:
             byte_count_max=_ANSWER_BYTE_COUNT_MAX,
             ca=endpoint.ca,
         )
+
+    def _time_ms(self, answer: OutsideAnswer) -> int:
+        with suppress(ValueError):
+            return int(parsedate_to_datetime(answer.headers.get("date", "")).timestamp()) * 1000
+        return self._clock.now_ms()
 
 
 def _refused(answer: OutsideAnswer, read: object) -> OutsideRefused:

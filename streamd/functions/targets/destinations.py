@@ -1,7 +1,7 @@
 """Where outcomes go: functions and streams of this server, services of the endpoint table, webhooks, folders.
 
 A document is delivered at least once: what fails for the moment is tried a few times, and each try may have been heard
-although its answer was lost. What cannot be reached at all is refused when it is set, not when the first outcome is due.
+although its answer was lost. What cannot be reached at all is refused when it is set, before any outcome is due.
 """
 
 import asyncio
@@ -115,7 +115,7 @@ class Destinations:
         service = next((name for name, form in SERVICE_PATTERNS.items() if form.fullmatch(target)), None)
         if service is None:
             raise TargetUnknown(
-                f"{target} is no destination: it may be a function, a stream, a queue, a topic, a bucket or an event bus"
+                f"{target} is no destination: those are functions, streams, queues, topics, buckets and event buses"
             )
         endpoint = self._endpoints.find(target)
         if service == "kinesis" and is_own(target, self._account, endpoint):
@@ -179,10 +179,13 @@ class Destinations:
     async def _put(self, stream_name: str, delivery: Delivery) -> None:
         """Put a document into a stream of this server. Raises StreamdError."""
         engine = self._engine
-        stream = await engine.streams.load(stream_name)
+        try:
+            stream = await engine.streams.load(stream_name)
+        except StreamNotFound:
+            raise DeliveryFailed(f"there is no stream {stream_name}") from None
         status = stream.status(engine.clock.now_ms())
         if status is Status.DELETING:
-            raise StreamNotFound(stream_name)
+            raise DeliveryFailed(f"stream {stream_name} is being deleted")
         if status is Status.CREATING:
             raise StreamNotActive(stream_name, status)
         columns = RecordColumns([delivery.request_id.encode()], [delivery.body])
@@ -190,7 +193,7 @@ class Destinations:
             raise DeliveryFailed(f"a record of stream {stream_name} may not be as large as this document")
         outcomes = await engine.shards.put(stream, columns, hash_keys=None)
         if outcomes.sequence_numbers[0] is None:
-            raise OutsideRefused("ProvisionedThroughputExceededException", f"stream {stream_name} is full", status=400)
+            raise OutsideRefused("ProvisionedThroughputExceededException", "the shard is over its limit", status=400)
         engine.metrics.put(stream.name, record_count=1, byte_count=columns.byte_count)
 
 

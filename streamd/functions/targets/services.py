@@ -120,7 +120,6 @@ class Services:
     async def _put_record(self, arn: str, endpoint: Endpoint, delivery: Delivery) -> None:
         document = {
             "StreamName": _match("kinesis", arn)["name"],
-            "StreamARN": arn,
             "PartitionKey": delivery.request_id,
             "Data": pybase64.b64encode_as_string(delivery.body),
         }
