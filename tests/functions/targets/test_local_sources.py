@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamd.core.mapping_settings import StartingPosition
 from streamd.errors import SourceMissing, TargetUnknown
@@ -115,6 +117,15 @@ async def test_a_time_is_a_place(rooms: Rooms, source: Source) -> None:
 
     assert await source.pin(SHARD, start) == start
     assert await _read(cursor) == ([b"new"], False)
+
+
+@given(
+    st.builds(Start, st.sampled_from([StartingPosition.TRIM_HORIZON, StartingPosition.LATEST]))
+    | st.builds(Start, st.just(StartingPosition.AT_TIMESTAMP), st.integers(min_value=0))
+    | st.builds(Start, after=st.text("0123456789", min_size=1))
+)
+def test_a_start_is_the_same_after_it_was_written_down(start: Start) -> None:
+    assert Start.from_text(str(start)) == start
 
 
 async def test_a_split_shard_ends_and_its_children_name_it(rooms: Rooms, source: Source) -> None:
