@@ -1,78 +1,267 @@
-"""What runs functions, built in order and taken down in reverse: constructors only. One worker does this."""
+"""What runs functions, built in order and taken down in reverse: constructors only. One worker of a daemon does this.
 
+It is built when it is first needed: at the start if there are functions, else by the first request. A daemon that only
+has streams looks for no interpreters and tries no sandboxes.
+"""
+
+import asyncio
+import os
+import sys
+import tomllib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, NoReturn
 
 from streamd.config import Config
+from streamd.core.mapping import EventSourceMapping
+from streamd.core.mapping_steps import MappingCounters
+from streamd.core.replies import Reply
+from streamd.core.session_keys import SessionKeys
+from streamd.core.sigv4 import SignedRequest
 from streamd.engine.engine import Engine
-from streamd.errors import QueueFull, SandboxFailed
+from streamd.errors import ConfigInvalid, StreamNotFound
 from streamd.functions.calls import Route
 from streamd.functions.dialect import Authenticates, LambdaDialect
-from streamd.functions.faults import not_found
+from streamd.functions.environments.environments import Environments
+from streamd.functions.environments.launch import Launches
+from streamd.functions.environments.runtimes import Runtimes, configured_commands, find_runtimes
+from streamd.functions.event_targets import RegistrySettings
 from streamd.functions.host import Host
 from streamd.functions.invoker import Invoker
+from streamd.functions.journal.counting import Counting
+from streamd.functions.journal.logs import Journal, LogRoutes
+from streamd.functions.journal.logs_dialect import LogsDialect
+from streamd.functions.journal.printed_metrics import PrintedMetrics
+from streamd.functions.journal.usage import Usage
+from streamd.functions.journal.usage_report import UsageReports
 from streamd.functions.layer_calls import get_layer_code
 from streamd.functions.layers import Layers
+from streamd.functions.mappings.api import MappingCalls
+from streamd.functions.mappings.failures import FailureDelivery
+from streamd.functions.mappings.mapping_runner import MappingTools
+from streamd.functions.mappings.mappings import Mappings
+from streamd.functions.mappings.registry import MappingRegistry
+from streamd.functions.mappings.source_table import SourceTable
 from streamd.functions.naming import Account
 from streamd.functions.operations import OPERATION_BY_NAME
+from streamd.functions.queue.dispatcher import Dispatcher
+from streamd.functions.queue.event_queue import EventQueue
 from streamd.functions.reading import get_code
 from streamd.functions.registry import Registry
+from streamd.functions.sandbox.plain_tmp import PlainSandbox
+from streamd.functions.targets.calls import ServiceCalls
+from streamd.functions.targets.destinations import Destinations
+from streamd.functions.targets.endpoints import EndpointTable
+from streamd.functions.targets.services import Services
+from streamd.metrics import FunctionMetric, Metrics
+from streamd.server.outbound import Outbound
 from streamd.storage.directory import DataDirectory
+from streamd.storage.function_logs import FunctionLogs
+from streamd.storage.outcome_folder import OutcomeFolders
 from streamd.storage.packages import Packages
+from streamd.storage.runtime_folder import ScratchFolders
 
 __all__ = ["FunctionsRoom"]
 
-
-class _Stub:
-    account_limit = 10
-
-    def provisioned(self, arn):
-        return 0
-
-    async def run(self, runnable, invocation, *, may_wait):
-        raise SandboxFailed("not yet")
-
-    async def enqueue(self, arn, payload, *, request_id=None):
-        raise QueueFull("not yet")
-
-    def tags_of(self, mapping):
-        raise not_found("The resource you requested does not exist.")
-
-    async def set_tags(self, mapping, tags):
-        pass
+_ENVIRONMENTS_PER_CORE = 4
+_CLOSE_PATIENCE_S = 2.0
+_DRAIN_PATIENCE_S = 8.0
+_HOUR_MS = 3_600_000
 
 
 class FunctionsRoom:
-    """The functions of a daemon."""
+    """The functions of a daemon. ``run`` is the parent of everything; ``answer`` is the way in."""
 
     def __init__(
-        self, config: Config, directory: DataDirectory, engine: Engine, authenticator: Authenticates, *, tls_port=None
+        self,
+        config: Config,
+        directory: DataDirectory,
+        engine: Engine,
+        authenticator: Authenticates,
+        *,
+        tls_port: int | None = None,
     ) -> None:
+        self._config = config
+        self._directory = directory
+        self._engine = engine
+        self._authenticator = authenticator
+        self._tls_port = tls_port
+        self._settings = _settings(config.functions.settings)
+        self._account = Account(config.account.account_id, config.account.region)
         self._registry = Registry(engine.store)
         self._layers = Layers(engine.store)
         self._packages = Packages(directory.functions_path / "code")
-        account = Account(config.account.account_id, config.account.region)
-        stub = _Stub()
-        invoker = Invoker(account, self._registry, self._packages, self._layers, stub, count=lambda *a: None)
-        host = Host(
-            account=account,
+        self._mapping_registry = MappingRegistry(engine.store)
+        self._usage = Usage(engine.store, engine.clock)
+        self._counting = Counting(self._usage, engine.metrics)
+        self._logs = FunctionLogs(
+            directory.functions_path / "logs",
+            byte_count_max=config.functions.log_byte_count_max,
+            on_drop=self._counting.lines_dropped,
+        )
+        self._endpoints = EndpointTable.parse(self._settings.get("endpoint", []), default_region=config.account.region)
+        self._wanted = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._dialect: LambdaDialect | None = None
+        self._drains: list[Callable[[], Awaitable[None]]] = []
+        self.gateway: Callable[[], asyncio.Protocol] | None = None
+
+    async def load(self) -> None:
+        """Read what there is; whatever has functions begins at once."""
+        await self._registry.load()
+        await self._layers.load()
+        await self._mapping_registry.load()
+        if len(self._registry):
+            self._wanted.set()
+
+    async def answer(self, request: SignedRequest) -> Reply:
+        """Answer one request; the first waits until everything is built."""
+        self._wanted.set()
+        await self._begun.wait()
+        assert self._dialect is not None
+        return await self._dialect.answer(request)
+
+    async def drain(self) -> None:
+        """Begin nothing more by itself, and wait a while until what is in hand is over; requests are still answered."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_PATIENCE_S):
+                await asyncio.gather(*[drain() for drain in self._drains])
+
+    async def run(self) -> NoReturn:
+        """Build everything when it is needed, and run it until cancelled. Raises ConfigInvalid."""
+        await self._wanted.wait()
+        runtimes = await asyncio.to_thread(
+            find_runtimes,
+            self._directory.functions_path / "runtime",
+            own_python=sys.executable,
+            commands=configured_commands(self._config.functions.settings),
+        )
+        await self._packages.keep_only(self._registry.packages() | self._layers.packages())
+        await self._logs.open()
+        async with Outbound() as outbound:
+            try:
+                await self._run(runtimes, outbound)
+            finally:
+                await self._usage.close()
+                await self._logs.close()
+        raise AssertionError("it runs until it is cancelled")
+
+    async def _run(self, runtimes: Runtimes, outbound: Outbound) -> None:
+        engine = self._engine
+        environments = await self._environments(runtimes)
+        invoker = Invoker(
+            self._account, self._registry, self._packages, self._layers, environments, count=self._counting.count
+        )
+        queue = EventQueue(engine.store, engine.clock)
+        service_calls = ServiceCalls(outbound, engine.clock)
+        destinations = self._destinations(queue, outbound, service_calls)
+        dispatcher = Dispatcher(
+            engine.store,
+            engine.clock,
+            invoker=invoker,
+            settings=RegistrySettings(self._account, self._registry),
+            delivers=destinations,
+            counts=self._counting,
+            delays_ms=tuple(round(1000 * delay_s) for delay_s in self._config.functions.retry_delays_s),
+            lane_width=lambda: environments.account_limit,
+        )
+        sources = SourceTable(account=self._account, engine=engine, endpoints=self._endpoints, calls=service_calls)
+        mappings = Mappings(sources)
+        host = self._host(runtimes, invoker, queue, environments, destinations)
+        calls = MappingCalls(
+            host=host,
+            mappings=self._mapping_registry,
+            sources=sources,
+            last_result=mappings.last_result,
+            status=mappings.status,
+        )
+        self._dialect = self._speaks(host, calls)
+        self._drains = [dispatcher.drain, mappings.drain]
+        self._begun.set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(environments.serve())
+                group.create_task(dispatcher.run())
+                group.create_task(mappings.run(self._mapping_tools(mappings, invoker, destinations)))
+                group.create_task(self._logs.run())
+                group.create_task(self._usage.run())
+        finally:
+            await environments.close(patience_s=_CLOSE_PATIENCE_S)
+
+    async def _environments(self, runtimes: Runtimes) -> Environments:
+        config = self._config.functions
+        sandbox = PlainSandbox()
+        self._engine.metrics.function(FunctionMetric.SANDBOX, sandbox.tier.value)
+        scratches = ScratchFolders(self._directory.functions_path / "scratch")
+        await asyncio.to_thread(scratches.sweep)
+        environments = Environments(
+            sandbox=sandbox,
+            launches=Launches(
+                runtimes,
+                _Mint(SessionKeys(self._directory.token_secret())),
+                tier=sandbox.tier,
+                region=self._account.region,
+                has_network=config.network == "host",
+            ),
+            scratches=scratches,
+            logs=Journal(self._logs, PrintedMetrics(self._engine.metrics)),
+            clock=self._engine.clock,
+            region=self._account.region,
+            account_limit=config.concurrency or _ENVIRONMENTS_PER_CORE * (os.cpu_count() or 1),
+            idle_s=config.idle_s,
+            gateway=self.gateway,
+        )
+        self._registry.watch(partial(_follow, self._registry, environments, self._logs))
+        for function in self._registry:
+            environments.reserve(function.name, function.reserved)
+        return environments
+
+    def _destinations(self, queue: EventQueue, outbound: Outbound, service_calls: ServiceCalls) -> Destinations:
+        return Destinations(
+            account=self._account,
+            engine=self._engine,
+            queue=queue,
+            endpoints=self._endpoints,
+            services=Services(service_calls),
+            calls=outbound,
+            folders=OutcomeFolders.parse(self._settings.get("destinations", {}).get("folders", [])),
+        )
+
+    def _host(
+        self,
+        runtimes: Runtimes,
+        invoker: Invoker,
+        queue: EventQueue,
+        environments: Environments,
+        destinations: Destinations,
+    ) -> Host:
+        return Host(
+            account=self._account,
             registry=self._registry,
             packages=self._packages,
             layers=self._layers,
-            clock=engine.clock,
+            clock=self._engine.clock,
             invoker=invoker,
-            queue=stub,
-            concurrency=stub,
-            mapping_tags=stub,
-            check_target=lambda t: None,
-            runtimes=frozenset({"python3.11", "python3.12", "nodejs20.x", "provided.al2023"}),
-            secret=directory.token_secret(),
-            transition_ms=config.account.transition_ms,
-            timeout_s_max=config.functions.timeout_s_max,
+            queue=queue,
+            concurrency=environments,
+            mapping_tags=self._mapping_registry,
+            check_target=destinations.check,
+            runtimes=runtimes.names,
+            secret=self._directory.token_secret(),
+            transition_ms=self._config.account.transition_ms,
+            timeout_s_max=self._config.functions.timeout_s_max,
         )
-        self.dialect = LambdaDialect(
-            authenticator,
-            engine.metrics,
-            operations={name: partial(op, host) for name, op in OPERATION_BY_NAME.items()},
+
+    def _speaks(self, host: Host, calls: MappingCalls) -> LambdaDialect:
+        return LambdaDialect(
+            self._authenticator,
+            self._engine.metrics,
+            operations={
+                **{name: partial(operation, host) for name, operation in OPERATION_BY_NAME.items()},
+                **calls.operations(),
+            },
             routes=[
                 Route("GetCode", "GET", "/_streamd/code/{name}/{version}", partial(get_code, host), is_open=True),
                 Route(
@@ -82,11 +271,98 @@ class FunctionsRoom:
                     partial(get_layer_code, host),
                     is_open=True,
                 ),
+                Route("GetMappingStatus", "GET", "/_streamd/mappings/{uuid}", calls.tell_status),
+                *LogRoutes(self._logs, lambda name: self._registry.find(name) is not None).routes(),
+                *UsageReports(self._usage, self._engine.clock).routes(),
             ],
-            tls_port=tls_port,
+            logs=LogsDialect(self._logs, self._account, names=lambda: [function.name for function in self._registry]),
+            tls_port=self._tls_port,
         )
 
-    async def load(self) -> None:
-        await self._registry.load()
-        await self._layers.load()
-        await self._packages.keep_only(self._registry.packages() | self._layers.packages())
+    def _mapping_tools(self, mappings: Mappings, invoker: Invoker, destinations: Destinations) -> MappingTools:
+        metrics = self._engine.metrics
+
+        def count(mapping: EventSourceMapping, counters: MappingCounters) -> None:
+            mappings.count(mapping, counters)
+            _count_records(metrics, mapping, counters)
+
+        return MappingTools(
+            registry=self._mapping_registry,
+            invoker=invoker,
+            clock=self._engine.clock,
+            role_of=self._role_of,
+            retention_ms_of=self._retention_ms_of,
+            failures=FailureDelivery(
+                destinations,
+                self._engine.clock,
+                count_lost=lambda mapping: self._counting.delivery_failed(mapping.function_arn),
+            ),
+            note=mappings.note,
+            count=count,
+            note_age=lambda mapping, age_ms: metrics.function(
+                FunctionMetric.MAPPING_AGE, *_labels(mapping), amount=max(0, age_ms) / 1000
+            ),
+        )
+
+    def _role_of(self, arn: str) -> str:
+        function = self._registry.find(arn.split(":")[6])
+        return "" if function is None else function.latest.role
+
+    async def _retention_ms_of(self, arn: str) -> int:
+        """Tell how long a stream of this server keeps records; 0 for one elsewhere."""
+        if ":kinesis:" not in arn:
+            return 0
+        try:
+            stream = await self._engine.streams.load(arn.partition("/")[2].partition("/")[0])
+        except StreamNotFound:
+            return 0
+        return stream.retention_hours * _HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class _Mint:
+    """Makes keys for functions, in the form that environments take them."""
+
+    keys: SessionKeys
+
+    def mint(self, role: str, function: str) -> tuple[str, str, str]:
+        """Give a key's id, its secret and its session token."""
+        key = self.keys.mint(role, function)
+        return key.access_key_id, key.secret, key.session_token or ""
+
+
+def _settings(text: str | None) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text or "")
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid(f"the settings of functions are not TOML: {error}") from None
+
+
+def _follow(registry: Registry, environments: Environments, logs: FunctionLogs, name: str) -> None:
+    """Have environments follow a function that was changed or deleted."""
+    function = registry.find(name)
+    if function is None:
+        environments.retire(name, frozenset())
+        environments.reserve(name, None)
+        logs.discard(name)
+        return
+    versions = registry.versions(name)
+    environments.retire(name, frozenset({each.revision for each in (function.latest, *versions)}))
+    environments.reserve(name, function.reserved)
+
+
+def _labels(mapping: EventSourceMapping) -> tuple[str, str]:
+    return mapping.function_arn.split(":")[6], mapping.uuid
+
+
+def _count_records(metrics: Metrics, mapping: EventSourceMapping, counters: MappingCounters) -> None:
+    for metric, amount in (
+        (FunctionMetric.MAPPING_POLLED, counters.polled),
+        (FunctionMetric.MAPPING_FILTERED_OUT, counters.filtered_out),
+        (FunctionMetric.MAPPING_INVOKED, counters.invoked),
+        (FunctionMetric.MAPPING_FAILED_INVOKE, counters.failed_invoke),
+        (FunctionMetric.MAPPING_DROPPED, counters.dropped),
+        (FunctionMetric.MAPPING_DELIVERED, counters.on_failure_delivered),
+    ):
+        if amount:
+            metrics.function(metric, *_labels(mapping), amount=amount)

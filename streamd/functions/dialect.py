@@ -24,10 +24,11 @@ from streamd.functions.model import OperationModel, load_model
 from streamd.functions.operations import REFUSED_FEATURE_BY_NAME
 from streamd.metrics import Metrics
 
-__all__ = ["Authenticates", "LambdaDialect"]
+__all__ = ["AnswersLogs", "Authenticates", "LambdaDialect"]
 
 _LOG = logging.getLogger(__name__)
 _LAMBDA = frozenset({"lambda"})
+_LOGS = frozenset({"logs"})
 
 
 class Authenticates(Protocol):
@@ -35,6 +36,14 @@ class Authenticates(Protocol):
 
     def authenticate(self, request: SignedRequest, *, services: Collection[str]) -> Caller:
         """Tell who sent a request. Raises AuthenticationError."""
+        ...
+
+
+class AnswersLogs(Protocol):
+    """Answers what CloudWatch Logs is asked, by ``X-Amz-Target``."""
+
+    async def answer(self, target_operation: str, document: Mapping[str, object]) -> Answer:
+        """Carry out an operation. What is refused is an answer."""
         ...
 
 
@@ -48,12 +57,14 @@ class LambdaDialect:
         *,
         operations: Mapping[str, Operation],
         routes: Sequence[Route],
+        logs: AnswersLogs,
         tls_port: int | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._metrics = metrics
         self._operations = operations
         self._routes = [(route, route.pattern) for route in routes]
+        self._logs = logs
         self._tls_port = tls_port
 
     async def answer(self, request: SignedRequest) -> Reply:
@@ -63,7 +74,10 @@ class LambdaDialect:
         try:
             _refuse_other_origins(request)
             query = parse_qs(request.query, keep_blank_values=True)
-            if route := self._route(request):
+            if target := request.headers.get("x-amz-target"):
+                self._authenticate(request, services=_LOGS)
+                answer = await self._logs.answer(target, _document(request.body))
+            elif route := self._route(request):
                 name = route[0].name
                 answer = await self._carry_out_route(request, *route, query)
             else:
@@ -128,11 +142,11 @@ class LambdaDialect:
                 return route, {name: unquote(part) for name, part in match.groupdict().items()}
         return None
 
-    def _authenticate(self, request: SignedRequest) -> Caller:
+    def _authenticate(self, request: SignedRequest, *, services: Collection[str] = _LAMBDA) -> Caller:
         """Tell who sent a request; unsigned ones are refused whatever else is accepted. Raises AuthenticationError."""
         if "authorization" not in request.headers and claimed_scope(request.headers, request.query) is None:
             raise MissingAuthenticationToken
-        return self._authenticator.authenticate(request, services=_LAMBDA)
+        return self._authenticator.authenticate(request, services=services)
 
     def _origin(self, request: SignedRequest) -> str:
         """Give the address under which the caller reached the server."""
