@@ -53,6 +53,7 @@ class FunctionLogs:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="function-logs")
         self._waiting: dict[str, _Waiting] = {}
         self._byte_count = 0
+        self._discarded: set[str] = set()
         self._taken = asyncio.Event()
         self._written: dict[str, asyncio.Event] = {}
         self._next_position: dict[str, int] = {}
@@ -104,13 +105,23 @@ class FunctionLogs:
         waiting.byte_count += byte_count
         self._byte_count += byte_count
 
+    def discard(self, name: str) -> None:
+        """Have a function's log removed soon, before anything of it is written that is taken from now on."""
+        waiting = self._waiting.pop(name, None)
+        if waiting is not None:
+            self._byte_count -= waiting.byte_count
+        self._discarded.add(name)
+        self._taken.set()
+
     async def flush(self) -> None:
-        """Write everything that was taken until now."""
+        """Write everything that was taken until now, and remove what was discarded."""
         self._taken.clear()
-        while self._waiting:
+        while self._waiting or self._discarded:
+            while self._discarded:
+                await self.delete(self._discarded.pop())
             # In turns: whoever prints on is behind everybody else again.
-            name = next(iter(self._waiting))
-            await self._write(name, self._waiting.pop(name))
+            if (name := next(iter(self._waiting), None)) is not None:
+                await self._write(name, self._waiting.pop(name))
 
     async def read(self, name: str, query: LogQuery) -> LogPage:
         """Read some of what is wanted; an empty page with more behind it is to be read on. Raises OSError."""
@@ -133,11 +144,8 @@ class FunctionLogs:
         return await self._on_thread(self._segments.names)
 
     async def delete(self, name: str) -> None:
-        """Remove a function's log, and what waits to be written to it."""
-        waiting = self._waiting.pop(name, None)
-        if waiting is not None:
-            self._byte_count -= waiting.byte_count
-        await self._on_thread(lambda: self._segments.delete(name))
+        """Remove a function's log. Raises OSError."""
+        await asyncio.shield(self._on_thread(partial(self._segments.delete, name)))
         self._next_position.pop(name, None)
         self._wake(name)
 

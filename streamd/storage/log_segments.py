@@ -220,7 +220,7 @@ class LogSegments:
         return LogPage(found, search.reached, has_more=has_more, end=end)
 
     def delete(self, name: str) -> None:
-        """Remove a function's log. Raises OSError."""
+        """Remove a function's log. What of it cannot be removed now is found again, and counted, at the next start."""
         log = self._logs.pop(name, None)
         if log is not None:
             self._byte_count -= log.byte_count

@@ -240,6 +240,23 @@ async def test_a_deleted_log_is_gone_and_a_new_one_is_followed_from_the_old_plac
     assert found == ["new"]
 
 
+async def test_a_log_is_discarded_before_what_is_taken_later_is_written(tmp_path: Path) -> None:
+    async with open_logs(tmp_path) as logs:
+        logs.take("f", line("kept and removed"))
+        await logs.flush()
+        logs.take("f", line("never written"))
+        logs.discard("f")
+        logs.take("f", line("new"))
+        await logs.flush()
+        found = await texts(logs)
+        logs.discard("f")
+        await logs.flush()
+        sizes = await logs.sizes()
+
+    assert found == ["new"]
+    assert sizes == {}
+
+
 async def test_logs_of_functions_that_are_no_more_are_removed(tmp_path: Path) -> None:
     async with open_logs(tmp_path) as logs:
         for name in ("a", "b", "c"):

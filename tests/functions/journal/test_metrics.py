@@ -1,5 +1,8 @@
 """What is measured of functions, as Prometheus sees it, and the metrics that functions print."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -7,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from streamd.core.embedded_metrics import EmbeddedMetric, embedded_metrics
 from streamd.functions.journal.counting import Counting
@@ -18,6 +22,18 @@ from tests.functions.journal.finished import INVOCATION, RUNNABLE, finished
 from tests.storage.stores import open_bench
 
 __all__: list[str] = []
+
+
+_WORKER = """
+import os
+from streamd.metrics import FunctionMetric, Metrics, expose
+metrics = Metrics()
+metrics.function(FunctionMetric.INVOCATIONS, "f")
+metrics.function(FunctionMetric.EMF, "f", "n", "m", "", amount=1.5)
+metrics.change_function(FunctionMetric.EMF_SUM, "f", "n", "m", "", amount=1.5)
+metrics.change_function(FunctionMetric.CONCURRENCY, "f", amount=1)
+print(expose(os.environ["PROMETHEUS_MULTIPROC_DIR"], []).decode())
+"""
 
 
 def _emf(**values: object) -> bytes:
@@ -93,6 +109,23 @@ def test_every_metric_of_functions_can_be_written() -> None:
             metrics.function(metric, *metric.labels)
 
     assert _sample(metrics, "sandbox_info", tier="tier") == 1
+
+
+def test_all_processes_of_a_daemon_are_shown_as_one(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+
+    pages = [subprocess.check_output([sys.executable, "-c", _WORKER], env=environment) for _ in range(2)]
+
+    samples = {
+        (sample.name, sample.labels["function"]): sample.value
+        for family in text_string_to_metric_families(pages[-1].decode())
+        for sample in family.samples
+        if "function" in sample.labels
+    }
+    assert samples["streamd_function_invocations_total", "f"] == 2
+    assert samples["streamd_function_emf_sum", "f"] == 3
+    assert samples["streamd_function_emf", "f"] == 1.5
+    assert samples["streamd_function_concurrent_executions", "f"] == 2
 
 
 def test_more_labels_than_are_kept_share_one() -> None:
