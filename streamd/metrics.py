@@ -75,7 +75,7 @@ class FunctionMetric(Enum):
     THROTTLES = "throttles", "Invocations refused for want of a free environment", "counter", _FUNCTION
     DURATION = "duration_seconds", "How long the handler ran", "histogram", _FUNCTION
     INIT_DURATION = "init_duration_seconds", "How long a cold start took", "histogram", _FUNCTION
-    CONCURRENCY = "concurrent_executions", "Invocations that run now", "livesum", _FUNCTION
+    CONCURRENCY = "concurrent_executions", "Invocations that run now", "gauge", _FUNCTION
     MEMORY_USED = "memory_used_bytes", "The most memory that the last invocation held", "gauge", _FUNCTION
     EVENTS_DROPPED = "async_events_dropped", "Events given up without success", "counter", _FUNCTION
     EVENT_AGE = "async_event_age_seconds", "How old an event was when it was tried first", "histogram", _FUNCTION
@@ -254,7 +254,7 @@ class Metrics:
                 kept.set(amount)
 
     def change_function(self, metric: FunctionMetric, *labels: str, amount: float) -> None:
-        """Add to a gauge that is added to (concurrency, a sum), or take from it."""
+        """Add to a gauge that is added to (a sum), or take from it."""
         gauge = self._function_metrics[metric]
         assert isinstance(gauge, Gauge)
         gauge.labels(*self._function_label(labels)).inc(amount)

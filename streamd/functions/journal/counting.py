@@ -1,10 +1,12 @@
 """Counts what becomes of invocations and events: in the usage by month, and in the metrics."""
 
+from collections.abc import Mapping
+
 from streamd.functions.journal.usage import Usage
 from streamd.functions.running import Finished, Invocation, Runnable
 from streamd.metrics import FunctionMetric, Metrics
 
-__all__ = ["Counting"]
+__all__ = ["Counting", "MappingCounting"]
 
 _MB = 1 << 20
 
@@ -15,6 +17,7 @@ class Counting:
     def __init__(self, usage: Usage, metrics: Metrics) -> None:
         self._usage = usage
         self._metrics = metrics
+        self._busy: set[str] = set()
 
     def count(self, runnable: Runnable, invocation: Invocation, finished: Finished | None) -> None:
         """Count an invocation that ended, or (None) that was throttled."""
@@ -32,9 +35,17 @@ class Counting:
         if finished.init_ms is not None:
             self._metrics.function(FunctionMetric.INIT_DURATION, name, amount=finished.init_ms / 1000)
 
-    def running(self, name: str, change: int) -> None:
-        """Count an invocation that began (1) or has ended (-1)."""
-        self._metrics.change_function(FunctionMetric.CONCURRENCY, name, amount=change)
+    def note_concurrency(self, busy_count_by_function: Mapping[str, int]) -> None:
+        """Show how many invocations run now; a function that is not named has none."""
+        for name in self._busy - busy_count_by_function.keys():
+            self._metrics.function(FunctionMetric.CONCURRENCY, name, amount=0)
+        for name, count in busy_count_by_function.items():
+            self._metrics.function(FunctionMetric.CONCURRENCY, name, amount=count)
+        self._busy = set(busy_count_by_function)
+
+    def note_sandbox(self, tier: str) -> None:
+        """Show how strong the walls are."""
+        self._metrics.function(FunctionMetric.SANDBOX, tier)
 
     def lines_dropped(self, name: str, count: int) -> None:
         """Count log lines that are not kept."""
@@ -56,6 +67,45 @@ class Counting:
     def delivery_failed(self, arn: str) -> None:
         """Count an outcome that its destination did not take."""
         self._metrics.function(FunctionMetric.DELIVERY_FAILURES, _name(arn))
+
+
+class MappingCounting:
+    """Counts the records of one event source mapping, from its source to what became of them."""
+
+    def __init__(self, metrics: Metrics, *, function: str, mapping: str) -> None:
+        self._metrics = metrics
+        self._labels = function, mapping
+
+    def polled(self, count: int) -> None:
+        """Count records read."""
+        self._metrics.function(FunctionMetric.MAPPING_POLLED, *self._labels, amount=count)
+
+    def filtered_out(self, count: int) -> None:
+        """Count records that no filter took."""
+        self._metrics.function(FunctionMetric.MAPPING_FILTERED_OUT, *self._labels, amount=count)
+
+    def invoked(self, count: int, *, is_failed: bool) -> None:
+        """Count records that were handed to the function, and whether it failed on them."""
+        self._metrics.function(FunctionMetric.MAPPING_INVOKED, *self._labels, amount=count)
+        if is_failed:
+            self._metrics.function(FunctionMetric.MAPPING_FAILED_INVOKE, *self._labels, amount=count)
+
+    def dropped(self, count: int) -> None:
+        """Count records that were given up."""
+        self._metrics.function(FunctionMetric.MAPPING_DROPPED, *self._labels, amount=count)
+
+    def delivered(self, count: int) -> None:
+        """Count records of which a destination was told."""
+        self._metrics.function(FunctionMetric.MAPPING_DELIVERED, *self._labels, amount=count)
+
+    def note_age(self, age_s: float) -> None:
+        """Show how old a batch's last record was when the function was done with it."""
+        self._metrics.function(FunctionMetric.MAPPING_AGE, *self._labels, amount=max(0.0, age_s))
+
+    def note_depth(self, *, waiting_count: int, lag_count: int) -> None:
+        """Show how many records wait in lanes, and how many are behind the checkpoint in the source."""
+        self._metrics.function(FunctionMetric.MAPPING_LANE_DEPTH, *self._labels, amount=waiting_count)
+        self._metrics.function(FunctionMetric.MAPPING_LAG, *self._labels, amount=lag_count)
 
 
 def _name(arn: str) -> str:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamd.core.embedded_metrics import EmbeddedMetric, embedded_metrics
-from streamd.functions.journal.counting import Counting
+from streamd.functions.journal.counting import Counting, MappingCounting
 from streamd.functions.journal.printed_metrics import PrintedMetrics
 from streamd.functions.journal.usage import Usage
 from streamd.metrics import FunctionMetric, Metrics
@@ -31,7 +31,6 @@ metrics = Metrics()
 metrics.function(FunctionMetric.INVOCATIONS, "f")
 metrics.function(FunctionMetric.EMF, "f", "n", "m", "", amount=1.5)
 metrics.change_function(FunctionMetric.EMF_SUM, "f", "n", "m", "", amount=1.5)
-metrics.change_function(FunctionMetric.CONCURRENCY, "f", amount=1)
 print(expose(os.environ["PROMETHEUS_MULTIPROC_DIR"], []).decode())
 """
 
@@ -56,15 +55,17 @@ async def test_invocations_are_counted_by_function(tmp_path: Path) -> None:
         counting.count(RUNNABLE, INVOCATION, finished(at_ms=START_MS, ms=250.0, init_ms=100.0, peak_mb=64))
         counting.count(RUNNABLE, INVOCATION, finished(at_ms=START_MS, ms=750.0, error="Unhandled"))
         counting.count(RUNNABLE, INVOCATION, None)
-        counting.running("f", 1)
-        counting.running("f", 1)
-        counting.running("f", -1)
+        counting.note_concurrency({"f": 2, "g": 1})
+        counting.note_concurrency({"f": 1})
+        counting.note_sandbox("bwrap")
         counting.event_taken(RUNNABLE.arn, age_s=-0.5)
         counting.event_dropped(f"{RUNNABLE.arn}:live")
         counting.dead_letter_failed(RUNNABLE.arn)
         counting.delivery_failed(RUNNABLE.arn)
         counting.lines_dropped("f", 7)
 
+    assert _sample(metrics, "concurrent_executions", function="g") == 0
+    assert _sample(metrics, "sandbox_info", tier="bwrap") == 1
     assert {
         name: _sample(metrics, name, function="f")
         for name in (
@@ -99,11 +100,39 @@ async def test_invocations_are_counted_by_function(tmp_path: Path) -> None:
     }
 
 
+def test_records_of_a_mapping_are_counted_from_source_to_end() -> None:
+    metrics = Metrics()
+    counting = MappingCounting(metrics, function="f", mapping="u")
+
+    counting.polled(100)
+    counting.filtered_out(40)
+    counting.invoked(60, is_failed=True)
+    counting.invoked(60, is_failed=False)
+    counting.dropped(5)
+    counting.delivered(5)
+    counting.note_age(1.5)
+    counting.note_depth(waiting_count=7, lag_count=9)
+
+    names = (
+        "polled_events_total",
+        "filtered_out_events_total",
+        "invoked_events_total",
+        "failed_invoke_events_total",
+        "dropped_events_total",
+        "on_failure_delivered_events_total",
+        "iterator_age_seconds",
+        "lane_depth",
+        "checkpoint_lag_records",
+    )
+    found = [_sample(metrics, f"mapping_{name}", function="f", mapping="u") for name in names]
+    assert found == [100, 40, 120, 60, 5, 5, 1.5, 7, 9]
+
+
 def test_every_metric_of_functions_can_be_written() -> None:
     metrics = Metrics()
 
     for metric in FunctionMetric:
-        if metric.kind in {"livesum", "sum"}:
+        if metric.kind == "sum":
             metrics.change_function(metric, *metric.labels, amount=1)
         else:
             metrics.function(metric, *metric.labels)
@@ -125,7 +154,6 @@ def test_all_processes_of_a_daemon_are_shown_as_one(tmp_path: Path) -> None:
     assert samples["streamd_function_invocations_total", "f"] == 2
     assert samples["streamd_function_emf_sum", "f"] == 3
     assert samples["streamd_function_emf", "f"] == 1.5
-    assert samples["streamd_function_concurrent_executions", "f"] == 2
 
 
 def test_more_labels_than_are_kept_share_one() -> None:
