@@ -12,6 +12,7 @@ from streamd.errors import OutsideUnreachable
 from streamd.server.outbound import Outbound
 from tests.conftest import DaemonFactory
 from tests.functions.targets.webhooks import answer, open_webhook
+from tests.functions.waiting import until
 
 
 async def test_a_request_goes_out_as_it_is_and_its_answer_comes_back() -> None:
@@ -51,6 +52,31 @@ async def test_a_server_is_trusted_by_the_certificates_that_are_named_for_it(
             await outbound.fetch(f"{found[0]}/healthz", 10_000)
 
     assert trusted.status == 200
+
+
+async def test_a_server_that_hangs_takes_some_calls_and_leaves_room_for_others() -> None:
+    held: list[asyncio.StreamWriter] = []
+    released = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        held.append(writer)
+        await released.wait()
+        writer.write(answer(200, b"late"))
+        writer.close()
+
+    async with Outbound() as outbound, open_webhook(answer(200, b"soon")) as hook, asyncio.TaskGroup() as group:
+        server = await asyncio.start_server(hold, "127.0.0.1", 0)
+        slow = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        late = [group.create_task(outbound.fetch(slow, 100)) for _ in range(80)]
+        await until(lambda: len(held) == 16)
+        soon = [await outbound.fetch(hook.url, 100) for _ in range(20)]
+        held_count = len(held)
+        released.set()
+
+    server.close()
+    assert (held_count, soon) == (16, [b"soon"] * 20)
+    assert [task.result() for task in late] == [b"late"] * 80
 
 
 async def test_a_redirect_is_an_answer_and_not_followed() -> None:
