@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 import tomllib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +30,7 @@ from streamd.functions.environments.runtimes import Runtimes, configured_command
 from streamd.functions.event_targets import RegistrySettings
 from streamd.functions.host import Host
 from streamd.functions.invoker import Invoker
-from streamd.functions.journal.counting import Counting
+from streamd.functions.journal.counting import Counting, MappingCounting
 from streamd.functions.journal.logs import Journal, LogRoutes
 from streamd.functions.journal.logs_dialect import LogsDialect
 from streamd.functions.journal.printed_metrics import PrintedMetrics
@@ -55,7 +55,6 @@ from streamd.functions.targets.calls import ServiceCalls
 from streamd.functions.targets.destinations import Destinations
 from streamd.functions.targets.endpoints import EndpointTable
 from streamd.functions.targets.services import Services
-from streamd.metrics import FunctionMetric, Metrics
 from streamd.server.outbound import Outbound
 from streamd.storage.directory import DataDirectory
 from streamd.storage.function_logs import FunctionLogs
@@ -69,6 +68,7 @@ _ENVIRONMENTS_PER_CORE = 4
 _CLOSE_PATIENCE_S = 2.0
 _DRAIN_PATIENCE_S = 8.0
 _HOUR_MS = 3_600_000
+_FIGURES_PAUSE_S = 5.0
 
 
 class FunctionsRoom:
@@ -187,13 +187,23 @@ class FunctionsRoom:
                 group.create_task(mappings.run(self._mapping_tools(mappings, invoker, destinations)))
                 group.create_task(self._logs.run())
                 group.create_task(self._usage.run())
+                group.create_task(self._show_figures(environments, mappings))
         finally:
             await environments.close(patience_s=_CLOSE_PATIENCE_S)
+
+    async def _show_figures(self, environments: Environments, mappings: Mappings) -> NoReturn:
+        """Show now and then what no event counts."""
+        counting = MappingCounting(self._engine.metrics)
+        while True:
+            self._counting.note_concurrency({name: told.busy for name, told in environments.counts().items()})
+            for mapping, waiting_count, lag_count in await mappings.depths():
+                counting.note_depth(mapping, waiting_count=waiting_count, lag_count=lag_count)
+            await asyncio.sleep(_FIGURES_PAUSE_S)
 
     async def _environments(self, runtimes: Runtimes) -> Environments:
         config = self._config.functions
         sandbox = PlainSandbox()
-        self._engine.metrics.function(FunctionMetric.SANDBOX, sandbox.tier.value)
+        self._counting.note_sandbox(sandbox.tier.value)
         scratches = ScratchFolders(self._directory.functions_path / "scratch")
         await asyncio.to_thread(scratches.sweep)
         environments = Environments(
@@ -226,7 +236,7 @@ class FunctionsRoom:
             endpoints=self._endpoints,
             services=Services(service_calls),
             calls=outbound,
-            folders=OutcomeFolders.parse(self._settings.get("destinations", {}).get("folders", [])),
+            folders=OutcomeFolders.parse(_destinations_of(self._settings).get("folders", [])),
         )
 
     def _host(
@@ -280,11 +290,11 @@ class FunctionsRoom:
         )
 
     def _mapping_tools(self, mappings: Mappings, invoker: Invoker, destinations: Destinations) -> MappingTools:
-        metrics = self._engine.metrics
+        counting = MappingCounting(self._engine.metrics)
 
         def count(mapping: EventSourceMapping, counters: MappingCounters) -> None:
             mappings.count(mapping, counters)
-            _count_records(metrics, mapping, counters)
+            counting.count(mapping, counters)
 
         return MappingTools(
             registry=self._mapping_registry,
@@ -299,9 +309,7 @@ class FunctionsRoom:
             ),
             note=mappings.note,
             count=count,
-            note_age=lambda mapping, age_ms: metrics.function(
-                FunctionMetric.MAPPING_AGE, *_labels(mapping), amount=max(0, age_ms) / 1000
-            ),
+            note_age=counting.note_age,
         )
 
     def _role_of(self, arn: str) -> str:
@@ -338,6 +346,14 @@ def _settings(text: str | None) -> dict[str, Any]:
         raise ConfigInvalid(f"the settings of functions are not TOML: {error}") from None
 
 
+def _destinations_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the table of destinations. Raises ConfigInvalid."""
+    table = settings.get("destinations", {})
+    if not isinstance(table, dict) or table.keys() - {"folders"}:
+        raise ConfigInvalid("[destinations] in the settings of functions holds folders, a list of absolute paths")
+    return table
+
+
 def _follow(registry: Registry, environments: Environments, logs: FunctionLogs, name: str) -> None:
     """Have environments follow a function that was changed or deleted."""
     function = registry.find(name)
@@ -349,20 +365,3 @@ def _follow(registry: Registry, environments: Environments, logs: FunctionLogs, 
     versions = registry.versions(name)
     environments.retire(name, frozenset({each.revision for each in (function.latest, *versions)}))
     environments.reserve(name, function.reserved)
-
-
-def _labels(mapping: EventSourceMapping) -> tuple[str, str]:
-    return mapping.function_arn.split(":")[6], mapping.uuid
-
-
-def _count_records(metrics: Metrics, mapping: EventSourceMapping, counters: MappingCounters) -> None:
-    for metric, amount in (
-        (FunctionMetric.MAPPING_POLLED, counters.polled),
-        (FunctionMetric.MAPPING_FILTERED_OUT, counters.filtered_out),
-        (FunctionMetric.MAPPING_INVOKED, counters.invoked),
-        (FunctionMetric.MAPPING_FAILED_INVOKE, counters.failed_invoke),
-        (FunctionMetric.MAPPING_DROPPED, counters.dropped),
-        (FunctionMetric.MAPPING_DELIVERED, counters.on_failure_delivered),
-    ):
-        if amount:
-            metrics.function(metric, *_labels(mapping), amount=amount)

@@ -92,7 +92,7 @@ def _check(host: Host, function: Function, target: str) -> None:
     """Refuse a destination that cannot be reached, and the function itself. Raises Fault."""
     if target.startswith(function.arn):
         raise invalid("You can't specify the function as a destination for itself.")
-    host.check_target(target)
+    host.require_target(target)
 
 
 def _qualified(host: Host, call: Call) -> tuple[Function, str]:

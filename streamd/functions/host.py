@@ -7,9 +7,9 @@ from typing import Protocol
 
 from streamd.core.function import Configuration, Function
 from streamd.engine.clock import Clock
-from streamd.errors import FunctionMissing
+from streamd.errors import FunctionMissing, TargetUnknown
 from streamd.functions.documents import configuration_document, qualified
-from streamd.functions.faults import Fault
+from streamd.functions.faults import Fault, invalid
 from streamd.functions.layers import Layers
 from streamd.functions.naming import Account, FunctionName, alias_missing, function_missing, parse_name
 from streamd.functions.registry import Registry
@@ -125,6 +125,13 @@ class Host:
             arn = qualified(function, configuration.version)
             sentence = f"The operation cannot be performed at this time. An update is in progress for resource: {arn}"
             raise Fault(409, "ResourceConflictException", {"Type": "User", "message": sentence})
+
+    def require_target(self, target: str) -> None:
+        """Refuse a destination that cannot be reached. Raises Fault."""
+        try:
+            self.check_target(target)
+        except TargetUnknown as unknown:
+            raise invalid(str(unknown)) from None
 
     def new_revision(self) -> str:
         """Make a revision."""

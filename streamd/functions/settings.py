@@ -124,7 +124,7 @@ def _layers(host: Host, value: list[str], configuration: Configuration) -> Confi
 def _dead_letter(host: Host, value: Mapping[str, str], configuration: Configuration) -> Configuration:
     target = value.get("TargetArn") or ""
     if target:
-        host.check_target(target)
+        host.require_target(target)
     return replace(configuration, dead_letter=target)
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from streamd.core.mapping import EventSourceMapping
+from streamd.core.mapping_steps import MappingCounters
 from streamd.functions.journal.usage import Usage
 from streamd.functions.running import Finished, Invocation, Runnable
 from streamd.metrics import FunctionMetric, Metrics
@@ -70,42 +72,36 @@ class Counting:
 
 
 class MappingCounting:
-    """Counts the records of one event source mapping, from its source to what became of them."""
+    """Counts the records of event source mappings, from their source to what became of them."""
 
-    def __init__(self, metrics: Metrics, *, function: str, mapping: str) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._labels = function, mapping
 
-    def polled(self, count: int) -> None:
-        """Count records read."""
-        self._metrics.function(FunctionMetric.MAPPING_POLLED, *self._labels, amount=count)
+    def count(self, mapping: EventSourceMapping, counters: MappingCounters) -> None:
+        """Count what became of records."""
+        for metric, amount in (
+            (FunctionMetric.MAPPING_POLLED, counters.polled),
+            (FunctionMetric.MAPPING_FILTERED_OUT, counters.filtered_out),
+            (FunctionMetric.MAPPING_INVOKED, counters.invoked),
+            (FunctionMetric.MAPPING_FAILED_INVOKE, counters.failed_invoke),
+            (FunctionMetric.MAPPING_DROPPED, counters.dropped),
+            (FunctionMetric.MAPPING_DELIVERED, counters.on_failure_delivered),
+        ):
+            if amount:
+                self._metrics.function(metric, *_labels(mapping), amount=amount)
 
-    def filtered_out(self, count: int) -> None:
-        """Count records that no filter took."""
-        self._metrics.function(FunctionMetric.MAPPING_FILTERED_OUT, *self._labels, amount=count)
-
-    def invoked(self, count: int, *, is_failed: bool) -> None:
-        """Count records that were handed to the function, and whether it failed on them."""
-        self._metrics.function(FunctionMetric.MAPPING_INVOKED, *self._labels, amount=count)
-        if is_failed:
-            self._metrics.function(FunctionMetric.MAPPING_FAILED_INVOKE, *self._labels, amount=count)
-
-    def dropped(self, count: int) -> None:
-        """Count records that were given up."""
-        self._metrics.function(FunctionMetric.MAPPING_DROPPED, *self._labels, amount=count)
-
-    def delivered(self, count: int) -> None:
-        """Count records of which a destination was told."""
-        self._metrics.function(FunctionMetric.MAPPING_DELIVERED, *self._labels, amount=count)
-
-    def note_age(self, age_s: float) -> None:
+    def note_age(self, mapping: EventSourceMapping, age_ms: int) -> None:
         """Show how old a batch's last record was when the function was done with it."""
-        self._metrics.function(FunctionMetric.MAPPING_AGE, *self._labels, amount=max(0.0, age_s))
+        self._metrics.function(FunctionMetric.MAPPING_AGE, *_labels(mapping), amount=max(0, age_ms) / 1000)
 
-    def note_depth(self, *, waiting_count: int, lag_count: int) -> None:
+    def note_depth(self, mapping: EventSourceMapping, *, waiting_count: int, lag_count: int) -> None:
         """Show how many records wait in lanes, and how many are behind the checkpoint in the source."""
-        self._metrics.function(FunctionMetric.MAPPING_LANE_DEPTH, *self._labels, amount=waiting_count)
-        self._metrics.function(FunctionMetric.MAPPING_LAG, *self._labels, amount=lag_count)
+        self._metrics.function(FunctionMetric.MAPPING_LANE_DEPTH, *_labels(mapping), amount=waiting_count)
+        self._metrics.function(FunctionMetric.MAPPING_LAG, *_labels(mapping), amount=lag_count)
+
+
+def _labels(mapping: EventSourceMapping) -> tuple[str, str]:
+    return _name(mapping.function_arn), mapping.uuid
 
 
 def _name(arn: str) -> str:

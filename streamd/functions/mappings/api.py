@@ -56,7 +56,7 @@ class MappingCalls:
         kind = kind_of(source_arn)
         function_arn = self._function_arn(members["FunctionName"])
         start = _start(members, kind, now_ms=self.host.clock.now_ms())
-        checked = checked_members(members, {}, check_target=self.host.check_target, kind=kind)
+        checked = checked_members(members, {}, check_target=self.host.require_target, kind=kind)
         tags = checked_tags(members.get("Tags") or {}, {})
         source = self._source(source_arn)
         identity, starts = await self._pinned(source, start)
@@ -103,7 +103,7 @@ class MappingCalls:
             if present.transition is Transition.DELETING:
                 raise mapping_missing()
             checked = checked_members(
-                members, present.members, check_target=self.host.check_target, kind=kind_of(present.source_arn)
+                members, present.members, check_target=self.host.require_target, kind=kind_of(present.source_arn)
             )
             if function_arn is not None and function_arn != present.function_arn:
                 self._refuse_double(present.source_arn, function_arn, present.uuid)
@@ -142,14 +142,6 @@ class MappingCalls:
                 **await self.status(mapping.uuid),
             }
         )
-
-    async def set_tags(self, mapping: str, tags: Mapping[str, str]) -> None:
-        """Keep these tags in their place. Raises Fault."""
-        await self.mappings.change(mapping, lambda present: replace(present, tags=dict(tags)))
-
-    def tags_of(self, mapping: str) -> Mapping[str, str]:
-        """Give the tags. Raises Fault."""
-        return self.mappings.tags_of(mapping)
 
     def _find(self, call: Call) -> EventSourceMapping:
         mapping = self.mappings.find(call.members["UUID"])

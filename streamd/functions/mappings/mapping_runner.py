@@ -52,7 +52,7 @@ class MappingRunner:
     """Runs a mapping as it is now; another one runs it after a change."""
 
     def __init__(self, mapping: EventSourceMapping, source: Source, tools: MappingTools) -> None:
-        self._mapping = mapping
+        self.mapping = mapping
         self._source = source
         self._tools = tools
         self._pollers: dict[str, ShardPoller] = {}
@@ -88,18 +88,35 @@ class MappingRunner:
         shard_ids = sorted(self._pollers.keys() | self._progress.keys())
         return [await self._shard_status(shard_id) for shard_id in shard_ids]
 
+    async def depth(self) -> tuple[int, int]:
+        """Tell how many records wait in lanes, and how many are behind the checkpoints of shards at work."""
+        waiting_count = lag_count = 0
+        for shard_id, poller in list(self._pollers.items()):
+            queued_count = poller.status().queued_count
+            waiting_count += queued_count
+            if queued_count:
+                lag_count += await self._lag_count(shard_id)
+        return waiting_count, lag_count
+
+    async def _lag_count(self, shard_id: str) -> int:
+        try:
+            start = self._start(shard_id, self._progress.get(shard_id, ShardProgress()))
+            return (await self._source.lag(shard_id, start)).record_count or 0
+        except StreamdError:
+            return 0
+
     async def _begin(self) -> None:
         """Read how far it is; a stream that was made anew begins at its start."""
-        self._progress = await self._tools.registry.progress(self._mapping.uuid)
+        self._progress = await self._tools.registry.progress(self.mapping.uuid)
         identity = await self._source.identity()
-        if identity == self._mapping.identity:
+        if identity == self.mapping.identity:
             return
-        _LOG.warning("mapping %s: the stream %s was made anew", self._mapping.uuid, self._source.arn)
+        _LOG.warning("mapping %s: the stream %s was made anew", self.mapping.uuid, self._source.arn)
         for shard_id in self._progress:
-            await self._tools.registry.forget(self._mapping.uuid, shard_id)
+            await self._tools.registry.forget(self.mapping.uuid, shard_id)
         self._progress = {}
-        self._mapping = await self._tools.registry.change(
-            self._mapping.uuid, lambda present: replace(present, identity=identity, starts={})
+        self.mapping = await self._tools.registry.change(
+            self.mapping.uuid, lambda present: replace(present, identity=identity, starts={})
         )
 
     async def _work(self) -> None:
@@ -113,14 +130,14 @@ class MappingRunner:
     async def _start_ready(self, group: asyncio.TaskGroup) -> None:
         """Start a poller for each shard that may be read now."""
         shards = await self._source.shards()
-        self._retention_ms = await self._tools.retention_ms_of(self._mapping.source_arn)
+        self._retention_ms = await self._tools.retention_ms_of(self.mapping.source_arn)
         done = {shard_id for shard_id, progress in self._progress.items() if progress.is_done}
         following = succession(
             [Lineage(shard.shard_id, shard.parent_ids) for shard in shards], done=done, known=self._progress.keys()
         )
         for shard_id in following.forgotten:
             if shard_id not in self._pollers:
-                await self._tools.registry.forget(self._mapping.uuid, shard_id)
+                await self._tools.registry.forget(self.mapping.uuid, shard_id)
                 del self._progress[shard_id]
         for shard_id in following.ready:
             if shard_id not in self._pollers and not self._is_stopping:
@@ -136,7 +153,7 @@ class MappingRunner:
             self._news.set()
 
     def _shard_work(self, shard_id: str) -> ShardWork:
-        mapping, tools = self._mapping, self._tools
+        mapping, tools = self.mapping, self._tools
         events = self._events(shard_id)
         progress = self._progress.get(shard_id, ShardProgress())
 
@@ -173,14 +190,14 @@ class MappingRunner:
         """Tell where to read on: after the checkpoint, else where the mapping began, else at the first record."""
         if progress.checkpoint is not None:
             return Start(after=progress.checkpoint)
-        told = self._mapping.starts.get(shard_id)
+        told = self.mapping.starts.get(shard_id)
         return Start(StartingPosition.TRIM_HORIZON) if told is None else Start.from_text(told)
 
     def _events(self, shard_id: str) -> RecordEvents:
-        arn = self._mapping.source_arn
+        arn = self.mapping.source_arn
         if kind_of(arn) == "dynamodb":
             return DynamoEvents(shard_id=shard_id, source_arn=arn)
-        role = self._tools.role_of(self._mapping.function_arn)
+        role = self._tools.role_of(self.mapping.function_arn)
         return KinesisEvents(shard_id=shard_id, source_arn=arn, role_arn=role, region=arn.split(":")[3])
 
     async def _shard_status(self, shard_id: str) -> dict[str, Any]:
@@ -213,8 +230,8 @@ class MappingRunner:
         return document
 
     def _trouble(self, result: str, error: BaseExceptionGroup[BaseException]) -> None:
-        self._tools.note(self._mapping.uuid, result)
-        _LOG.warning("mapping %s: %s (%s)", self._mapping.uuid, result, error.exceptions[0])
+        self._tools.note(self.mapping.uuid, result)
+        _LOG.warning("mapping %s: %s (%s)", self.mapping.uuid, result, error.exceptions[0])
 
     async def _rest(self, pause_s: float | None) -> None:
         with suppress(TimeoutError):

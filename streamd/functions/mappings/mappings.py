@@ -65,6 +65,10 @@ class Mappings:
             "shards": [] if runner is None else await runner.status(),
         }
 
+    async def depths(self) -> list[tuple[EventSourceMapping, int, int]]:
+        """Tell of each running mapping how many records wait in its lanes, and how many are behind its checkpoints."""
+        return [(runner.mapping, *await runner.depth()) for runner in list(self._runners.values())]
+
     async def drain(self) -> None:
         """Start nothing more, and wait until what is in hand has answered and is stored."""
         self._is_stopping = True

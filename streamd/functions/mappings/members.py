@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamd.core.event_patterns import compile_filter
-from streamd.errors import PatternInvalid, TargetUnknown
+from streamd.errors import PatternInvalid
 from streamd.functions.faults import invalid, validation
 
 __all__ = ["DYNAMODB", "KINESIS", "checked_members", "kind_of", "shown_members"]
@@ -105,8 +105,5 @@ def _checked_destination(config: Mapping[str, Any], check_target: Callable[[str]
     target = (config.get("OnFailure") or {}).get("Destination")
     if not target:
         return {}
-    try:
-        check_target(target)
-    except TargetUnknown as unknown:
-        raise invalid(str(unknown)) from None
+    check_target(target)
     return {"OnFailure": {"Destination": target}}

@@ -5,7 +5,8 @@ anybody sees it. Progress is one small document for each mapping and shard; many
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import orjson
 
@@ -98,6 +99,10 @@ class MappingRegistry:
         if mapping is None:
             raise mapping_missing()
         return dict(mapping.tags)
+
+    async def set_tags(self, uuid: str, tags: Mapping[str, str]) -> None:
+        """Keep these tags in their place. Raises Fault."""
+        await self.change(uuid, lambda present: replace(present, tags=dict(tags)))
 
     async def progress(self, uuid: str) -> dict[str, ShardProgress]:
         """Read how far a mapping is, by shard."""

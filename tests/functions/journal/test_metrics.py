@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamd.core.embedded_metrics import EmbeddedMetric, embedded_metrics
+from streamd.core.mapping import EventSourceMapping
+from streamd.core.mapping_steps import MappingCounters
 from streamd.functions.journal.counting import Counting, MappingCounting
 from streamd.functions.journal.printed_metrics import PrintedMetrics
 from streamd.functions.journal.usage import Usage
@@ -102,16 +104,16 @@ async def test_invocations_are_counted_by_function(tmp_path: Path) -> None:
 
 def test_records_of_a_mapping_are_counted_from_source_to_end() -> None:
     metrics = Metrics()
-    counting = MappingCounting(metrics, function="f", mapping="u")
+    counting = MappingCounting(metrics)
+    mapping = EventSourceMapping(
+        uuid="u", source_arn="", function_arn="arn:aws:lambda:us-east-1:000000000000:function:f:live", members={}
+    )
 
-    counting.polled(100)
-    counting.filtered_out(40)
-    counting.invoked(60, is_failed=True)
-    counting.invoked(60, is_failed=False)
-    counting.dropped(5)
-    counting.delivered(5)
-    counting.note_age(1.5)
-    counting.note_depth(waiting_count=7, lag_count=9)
+    counters = MappingCounters(polled=100, filtered_out=40, invoked=60, failed_invoke=60)
+    counting.count(mapping, counters)
+    counting.count(mapping, MappingCounters(invoked=60, dropped=5, on_failure_delivered=5))
+    counting.note_age(mapping, 1500)
+    counting.note_depth(mapping, waiting_count=7, lag_count=9)
 
     names = (
         "polled_events_total",
