@@ -11,8 +11,8 @@ of the process is left.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
-from enum import Enum, auto
 from typing import Protocol
 
 from streamd.engine.clock import Clock
@@ -22,33 +22,17 @@ from streamd.functions.environments.launch import EntryInvalid
 from streamd.functions.environments.log import Log
 from streamd.functions.environments.output import Frames, Reading
 from streamd.functions.environments.runtime_api import Event, RuntimeApi
+from streamd.functions.environments.states import End, State
 from streamd.functions.environments.turn import Turn
 from streamd.functions.running import Finished, Invocation, Runnable, TakesLogs
 from streamd.functions.sandbox.cells import Cell, Exit, Plan, Sandbox
 
-__all__ = ["INIT_LIMIT_S", "Environment", "Owns", "State"]
+__all__ = ["INIT_LIMIT_S", "Environment", "Owns"]
+
+_LOG = logging.getLogger(__name__)
 
 INIT_LIMIT_S = 10.0
 _STOP_PATIENCE_S = 0.5
-
-
-class State(Enum):
-    """Where an environment is in its life."""
-
-    STARTING = auto()
-    INIT = auto()
-    IDLE = auto()
-    BUSY = auto()
-    STOPPING = auto()
-
-
-class _End(Enum):
-    """Why a process must end, or has (then there is an Exit in its place)."""
-
-    INIT_LIMIT = auto()
-    INIT_FAILED = auto()
-    TIMEOUT = auto()
-    STOPPED = auto()
 
 
 class Owns(Protocol):
@@ -106,10 +90,9 @@ class Environment:
         self._needs_next = False
         self._failure = b""
         self._started_s = 0.0
-        self._init_ms = 0.0
         self._init_timer: asyncio.TimerHandle | None = None
         self._is_stopping = False
-        self._end: asyncio.Future[_End | Exit] = self._loop.create_future()
+        self._end: asyncio.Future[End | Exit] = self._loop.create_future()
 
     @property
     def has_turn(self) -> bool:
@@ -128,7 +111,8 @@ class Environment:
     def stop(self) -> None:
         """End it, whatever it does."""
         self._is_stopping = True
-        self._finish_process(_End.STOPPED)
+        self.state = State.STOPPING
+        self._finish_process(End.STOPPED)
 
     async def live(self) -> None:
         """Start the process, and another one after it for as long as that makes sense."""
@@ -140,6 +124,8 @@ class Environment:
         except SandboxFailed as failure:
             self.has_failed_init = True
             error = failure
+            if self._turn is None:
+                _LOG.warning("an environment of %s that was to be ready has failed: %s", self.runnable.name, failure)
         except EntryInvalid as invalid:
             self.has_failed_init = True
             self._fail_entry(invalid)
@@ -166,17 +152,14 @@ class Environment:
             return
         self._is_begun = True
         self._cancel_init_timer()
-        self._init_ms = (self._loop.time() - self._started_s) * 1000
         self._drain()
-        self._log.flush()
-        turn = self._turn
-        if turn is None:
+        if self._turn is None:
             self._rest()
             self._owner.became_idle(self)
             return
-        if not turn.is_started:
-            turn.init_ms = self._init_ms
-        self._dispatch(turn)
+        if not self._turn.is_started:
+            self._turn.init_ms = self._elapsed_ms()
+        self._dispatch(self._turn)
 
     def answered(self, payload: bytes, *, is_error: bool) -> None:
         """Take the function's answer."""
@@ -193,8 +176,8 @@ class Environment:
     def init_failed(self, document: bytes) -> None:
         """Take the reason why the process cannot begin."""
         if not self._is_begun:
-            self._failure = document
-            self._finish_process(_End.INIT_FAILED)
+            self._failure = document or wording.NO_REASON
+            self._finish_process(End.INIT_FAILED)
 
     # One process.
 
@@ -207,7 +190,7 @@ class Environment:
         self._failure = b""
         self._end = self._loop.create_future()
         self._started_s = self._loop.time()
-        cell = await self._sandbox.start(await self._plan())
+        cell = await self._start_cell()
         self._cell = cell
         servers: list[asyncio.Server] = []
         try:
@@ -226,6 +209,12 @@ class Environment:
             self._readings = []
         return self._settle(end)
 
+    async def _start_cell(self) -> Cell:
+        try:
+            return await self._sandbox.start(await self._plan())
+        except OSError as error:
+            raise SandboxFailed(f"an environment of {self.runnable.name} cannot be started: {error}") from error
+
     async def _open(self, cell: Cell, servers: list[asyncio.Server]) -> None:
         self._api = api = RuntimeApi(self)
         self._readings = [Reading(cell.output, self._log.lines.feed, self._loop)]
@@ -237,7 +226,7 @@ class Environment:
             # Its time may have ended while there was no process.
             self._time(self._turn)
         else:
-            self._init_timer = self._loop.call_later(self._init_limit_s, self._finish_process, _End.INIT_LIMIT)
+            self._init_timer = self._loop.call_later(self._init_limit_s, self._finish_process, End.INIT_LIMIT)
         servers.append(await self._loop.create_server(api.connect, sock=cell.runtime_listener))
         if cell.gateway_listener is not None:
             if self._gateway is None:
@@ -245,14 +234,14 @@ class Environment:
             else:
                 servers.append(await self._loop.create_server(self._gateway, sock=cell.gateway_listener))
 
-    async def _wait(self, cell: Cell) -> _End | Exit:
+    async def _wait(self, cell: Cell) -> End | Exit:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(cell))
             end = await self._end
             if not isinstance(end, Exit):
                 if self._turn is not None:
                     self._turn.memory_peak_mb = cell.memory_peak_mb()
-                await cell.kill(patience_s=_STOP_PATIENCE_S if end is _End.STOPPED else 0.0)
+                await cell.kill(patience_s=_STOP_PATIENCE_S if end is End.STOPPED else 0.0)
         return end
 
     async def _watch(self, cell: Cell) -> None:
@@ -263,19 +252,19 @@ class Environment:
         if not self._end.done():
             self._end.set_result(ended)
 
-    def _finish_process(self, end: _End) -> None:
+    def _finish_process(self, end: End) -> None:
         if not self._end.done():
             self._end.set_result(end)
 
-    def _settle(self, end: _End | Exit) -> bool:
+    def _settle(self, end: End | Exit) -> bool:
         """Answer for a process that is gone; whether another one should follow."""
         match end:
             case Exit():
                 return self._settle_exit(end)
-            case _End.INIT_FAILED:
-                self._fail_init(self._failure, "Unhandled", wording.error_type(self._failure))
+            case End.INIT_FAILED:
+                self._fail_init(self._failure, wording.error_type(self._failure))
                 return False
-            case _End.INIT_LIMIT:
+            case End.INIT_LIMIT:
                 self._log.init_failed(self._elapsed_ms(), "timeout")
                 if self._turn is None:
                     self.has_failed_init = True
@@ -283,20 +272,20 @@ class Environment:
                 # AWS begins anew within the first invocation, which then has its whole time for both.
                 self._start(self._turn)
                 return True
-            case _End.TIMEOUT:
+            case End.TIMEOUT:
                 if self._turn is not None:
                     self._log.timed_out()
                     document = wording.timeout_document(self._turn.invocation, self.runnable.timeout_s)
-                    self._fall(document, "Status: timeout")
+                    self._fall(document, "timeout")
                 return True
-            case _End.STOPPED:
+            case End.STOPPED:
                 return False
 
     def _settle_exit(self, ended: Exit) -> bool:
         turn = self._turn
         if not self._is_begun:
             document = b"" if turn is None else wording.exit_document(turn.invocation, ended)
-            self._fail_init(document, "Unhandled", wording.EXIT_ERROR)
+            self._fail_init(document, wording.EXIT_ERROR)
             return False
         if turn is None:
             return self._needs_next
@@ -304,22 +293,27 @@ class Environment:
             # It ended between two invocations; the next one has not been seen by anybody.
             return True
         self._log.exited(ended)
-        self._fall(wording.exit_document(turn.invocation, ended), f"Status: error\tError Type: {wording.EXIT_ERROR}")
+        self._fall(wording.exit_document(turn.invocation, ended), "error", wording.EXIT_ERROR)
         return True
 
-    def _fail_init(self, document: bytes, error: str, kind: str) -> None:
+    def _fail_init(self, document: bytes, kind: str) -> None:
         self.has_failed_init = True
         self._log.init_failed(self._elapsed_ms(), "error", kind)
         if self._turn is not None:
             self._start(self._turn, at_s=self._started_s)
             self.state = State.STOPPING
-            self._finish(document, error, f"Status: error\tError Type: {kind}")
+            self._finish(document, "Unhandled", "error", kind)
 
     def _fail_entry(self, invalid: EntryInvalid) -> None:
         if self._turn is not None:
             self._start(self._turn)
             self.state = State.STOPPING
-            self._finish(wording.entry_document(self._turn.invocation, str(invalid)), "Unhandled", "Status: error")
+            self._finish(
+                wording.entry_document(self._turn.invocation, str(invalid)),
+                "Unhandled",
+                "error",
+                "Runtime.InvalidEntrypoint",
+            )
 
     # One invocation.
 
@@ -336,7 +330,7 @@ class Environment:
                 deadline_ms=turn.started_ms + self.runnable.timeout_s * 1000,
                 trace=turn.trace(),
                 payload=invocation.payload,
-                client_context=invocation.client_context,
+                client_context=turn.client_context(),
             )
         )
 
@@ -355,23 +349,22 @@ class Environment:
         if turn.timer is not None:
             turn.timer.cancel()
         deadline_s = turn.started_s + self.runnable.timeout_s
-        turn.timer = self._loop.call_at(deadline_s, self._finish_process, _End.TIMEOUT)
+        turn.timer = self._loop.call_at(deadline_s, self._finish_process, End.TIMEOUT)
 
-    def _fall(self, document: bytes, status: str) -> None:
+    def _fall(self, document: bytes, status: str, kind: str = "") -> None:
         """Answer for a process that another one follows."""
         self.state = State.STOPPING if self._is_stopping else State.STARTING
-        self._finish(document, "Unhandled", status)
+        self._finish(document, "Unhandled", status, kind)
 
-    def _finish(self, payload: bytes, error: str | None, status: str = "") -> None:
+    def _finish(self, payload: bytes, error: str | None, status: str = "", kind: str = "") -> None:
         turn = self._turn
         assert turn is not None, "who answers has something in hand"
         now_s = self._loop.time()
         self._drain()
-        self._log.flush()
         peak_mb = max(turn.memory_peak_mb, 0 if self._cell is None else self._cell.memory_peak_mb())
         finished = turn.finished(payload, error, now_s=now_s, runnable=self.runnable, memory_peak_mb=peak_mb)
         self._turn = None
-        turn.succeed(finished, self._log.finished(finished, status))
+        turn.succeed(finished, self._log.finished(finished, status, kind))
         self._owner.freed(self)
 
     def _rest(self) -> None:
@@ -381,6 +374,7 @@ class Environment:
     def _drain(self) -> None:
         for reading in self._readings:
             reading.drain()
+        self._log.flush()
 
     def _elapsed_ms(self) -> float:
         return (self._loop.time() - self._started_s) * 1000

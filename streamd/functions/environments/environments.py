@@ -19,10 +19,11 @@ from typing import NoReturn
 
 from streamd.engine.clock import Clock
 from streamd.errors import SandboxFailed
-from streamd.functions.environments.environment import INIT_LIMIT_S, Environment, State
+from streamd.functions.environments.environment import INIT_LIMIT_S, Environment
 from streamd.functions.environments.launch import Launches
 from streamd.functions.environments.pool import Key, Pool, key_of
 from streamd.functions.environments.slots import Slots
+from streamd.functions.environments.states import State
 from streamd.functions.running import Finished, Invocation, Runnable, TakesLogs
 from streamd.functions.sandbox.cells import Plan, Sandbox
 from streamd.storage.runtime_folder import ScratchFolders

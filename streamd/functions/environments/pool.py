@@ -2,7 +2,8 @@
 
 from collections import deque
 
-from streamd.functions.environments.environment import Environment, State
+from streamd.functions.environments.environment import Environment
+from streamd.functions.environments.states import State
 from streamd.functions.running import Runnable
 
 __all__ = ["Key", "Pool", "key_of"]

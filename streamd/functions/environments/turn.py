@@ -1,6 +1,7 @@
 """One invocation in an environment's hands: when it began, what it took, and the future that its caller waits for."""
 
 import asyncio
+import json
 import math
 import secrets
 from dataclasses import replace
@@ -34,6 +35,15 @@ class Turn:
         """Make up what X-Ray would call it: it is not sampled."""
         digits = secrets.token_hex(20)
         return f"Root=1-{self.started_ms // 1000:08x}-{digits[:24]};Parent={digits[24:]};Sampled=0"
+
+    def client_context(self) -> str | None:
+        """Give the client's context as a field of a head can hold it: on one line, in ASCII."""
+        if self.invocation.client_context is None:
+            return None
+        try:
+            return json.dumps(json.loads(self.invocation.client_context))
+        except ValueError:
+            return None
 
     def finished(
         self, payload: bytes, error: str | None, *, now_s: float, runnable: Runnable, memory_peak_mb: int

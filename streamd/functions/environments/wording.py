@@ -1,6 +1,7 @@
 """What the log and the callers read about an invocation, in AWS's words: lines of the log, documents of errors."""
 
 import signal
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,6 +13,7 @@ from streamd.functions.sandbox.cells import Exit
 
 __all__ = [
     "EXIT_ERROR",
+    "NO_REASON",
     "end_line",
     "entry_document",
     "error_type",
@@ -19,7 +21,10 @@ __all__ = [
     "exit_sentence",
     "init_report_line",
     "init_start_line",
+    "platform_line",
     "report_line",
+    "report_record",
+    "runtime_version",
     "start_line",
     "timeout_document",
     "timeout_line",
@@ -27,6 +32,7 @@ __all__ = [
 ]
 
 EXIT_ERROR: Final = "Runtime.ExitError"
+NO_REASON: Final = b'{"errorType":"Runtime.Unknown","errorMessage":""}'
 
 _SIGNAL_NAMES: dict[int, str] = {
     signal.SIGABRT: "aborted",
@@ -43,7 +49,7 @@ _SIGNAL_NAMES: dict[int, str] = {
 
 def init_start_line(runnable: Runnable, region: str) -> str:
     """Tell that an environment begins."""
-    name = _runtime_version(runnable.runtime)
+    name = runtime_version(runnable.runtime)
     return f"INIT_START Runtime Version: {name}.streamd\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:streamd"
 
 
@@ -63,20 +69,22 @@ def end_line(request_id: str) -> str:
     return f"END RequestId: {request_id}"
 
 
-def report_line(finished: Finished, status: str) -> str:
+def report_line(finished: Finished, status: str, kind: str = "") -> str:
     """Tell what an invocation took; a status says what became of it if it did not end by itself."""
+    behind = f"Status: {status}" if status else ""
+    if kind:
+        behind += f"\tError Type: {kind}"
     init = "" if finished.init_ms is None else f"Init Duration: {finished.init_ms:.2f} ms\t"
     return (
         f"REPORT RequestId: {finished.request_id}\tDuration: {finished.duration_ms:.2f} ms\t"
         f"Billed Duration: {finished.billed_ms} ms\tMemory Size: {finished.memory_mb} MB\t"
-        f"Max Memory Used: {finished.memory_peak_mb} MB\t{init}{status}"
+        f"Max Memory Used: {finished.memory_peak_mb} MB\t{init}{behind}"
     )
 
 
 def timeout_line(request_id: str, timeout_s: int, now_ms: int) -> str:
     """Tell that an invocation took too long."""
-    moment = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
-    return f"{moment}Z {request_id} Task timed out after {timeout_s:.2f} seconds"
+    return f"{_moment(now_ms)} {request_id} Task timed out after {timeout_s:.2f} seconds"
 
 
 def timeout_document(invocation: Invocation, timeout_s: int) -> bytes:
@@ -124,7 +132,33 @@ def _document(invocation: Invocation, kind: str, sentence: str) -> bytes:
     return orjson.dumps({"errorType": kind, "errorMessage": f"RequestId: {invocation.request_id} Error: {sentence}"})
 
 
-def _runtime_version(runtime: str) -> str:
+def platform_line(kind: str, now_ms: int, record: Mapping[str, object]) -> str:
+    """Write an event of the platform, as logs in JSON have it."""
+    return orjson.dumps({"time": _moment(now_ms), "type": f"platform.{kind}", "record": record}).decode()
+
+
+def report_record(finished: Finished, status: str, kind: str) -> dict[str, object]:
+    """Tell what an invocation took, for logs in JSON."""
+    metrics: dict[str, float] = {
+        "durationMs": finished.duration_ms,
+        "billedDurationMs": finished.billed_ms,
+        "memorySizeMB": finished.memory_mb,
+        "maxMemoryUsedMB": finished.memory_peak_mb,
+    }
+    if finished.init_ms is not None:
+        metrics["initDurationMs"] = round(finished.init_ms, 2)
+    ended = status or ("error" if finished.error else "success")
+    record: dict[str, object] = {"requestId": finished.request_id, "metrics": metrics, "status": ended}
+    return {**record, "errorType": kind} if kind else record
+
+
+def _moment(now_ms: int) -> str:
+    moment = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return f"{moment.removesuffix('+00:00')}Z"
+
+
+def runtime_version(runtime: str) -> str:
+    """Give a runtime's name as AWS writes it with a version."""
     for family in ("python", "nodejs", "java", "dotnet", "ruby"):
         if runtime.startswith(family):
             return f"{family}:{runtime.removeprefix(family)}"

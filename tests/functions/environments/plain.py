@@ -9,10 +9,10 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 
@@ -158,7 +158,7 @@ class Bench:
     sandbox: PlainSandbox
     logs: KeptLogs
     folder: Path
-    revision: str = field(default_factory=lambda: uuid.uuid4().hex)
+    serving: asyncio.Task[NoReturn]
 
     def python(self, source: str, *, name: str = "f", **more: Any) -> Runnable:
         return self.runnable({"app.py": source}, name=name, runtime="python3.11", handler="app.handler", **more)
@@ -233,7 +233,7 @@ async def open_bench(
     )
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(environments.serve())
-        bench = Bench(environments, sandbox, logs, folder / "functions")
+        bench = Bench(environments, sandbox, logs, folder / "functions", serving)
         try:
             yield bench
         finally:

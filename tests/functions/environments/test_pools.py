@@ -270,3 +270,18 @@ async def test_many_short_invocations_beside_each_other_are_all_answered(bench: 
 
     assert all(await asyncio.gather(*answers))
     assert len(bench.alive()) <= 4 + 2
+
+
+async def test_who_serves_may_be_cancelled_and_leaves_no_process(tmp_path: Path, runtimes: Runtimes) -> None:
+    async with open_bench(tmp_path, runtimes) as bench:
+        running = _all(bench, bench.python(GATED), 2, {"gate": str(tmp_path / "never")})
+        await bench.run(bench.python(GATED, name="idle"))
+        await _in_hand(bench, 3)
+
+        bench.serving.cancel()
+        outcomes = await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.wait([bench.serving])
+
+        assert [type(outcome) for outcome in outcomes] == [SandboxFailed] * 2
+        assert not bench.alive()
+    assert not list((tmp_path / "scratch").iterdir())

@@ -90,6 +90,14 @@ def handler(event, context):
     assert told["trace"].startswith("Root=1-")
 
 
+async def test_a_context_of_several_lines_and_letters_arrives_as_it_was(bench: Bench) -> None:
+    runnable = bench.python("def handler(event, context):\n    return context.client_context.custom\n")
+
+    answer = await bench.answer(runnable, client_context='{"custom":\r\n{"a": "ü\\n€"}}')
+
+    assert answer == {"a": "ü\n€"}
+
+
 async def test_a_function_sees_nothing_of_what_streamd_is_made_of(bench: Bench) -> None:
     source = """
 import importlib.util, sys
@@ -260,6 +268,29 @@ def handler(event, context):
     )
     assert [line.request_id for line in bench.logs.lines] == ["", ""] + [request_id] * 7
     assert finished.log_tail.decode() == "".join(f"{text}\n" for text in texts[2:])
+
+
+async def test_a_log_in_json_is_json_line_by_line(bench: Bench) -> None:
+    source = """
+import logging
+def handler(event, context):
+    logging.warning("warned")
+    raise ValueError("bad")
+"""
+    finished = await bench.run(bench.python(source, log_format="JSON", log_level="INFO"))
+
+    lines = [orjson.loads(line.text) for line in bench.logs.lines]
+    assert [line.get("type") for line in lines] == [
+        "platform.initStart",
+        "platform.start",
+        None,
+        None,
+        "platform.report",
+    ]
+    assert lines[1]["record"] == {"requestId": finished.request_id, "version": "$LATEST"}
+    assert (lines[2]["level"], lines[2]["message"], lines[2]["requestId"]) == ("WARNING", "warned", finished.request_id)
+    assert lines[4]["record"]["status"] == "error"
+    assert lines[4]["record"]["metrics"]["billedDurationMs"] == finished.billed_ms
 
 
 async def test_framed_records_keep_their_lines_together(tmp_path: Path, runtimes: Runtimes) -> None:
