@@ -10,7 +10,7 @@ beside it, if there is room. Idle ones end after a while, and at once when their
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,6 +62,7 @@ class Environments:
         gateway: Callable[[], asyncio.Protocol] | None = None,
         has_spares: bool = True,
         init_limit_s: float = INIT_LIMIT_S,
+        release: Callable[[Path], Awaitable[None]] | None = None,
     ) -> None:
         self.account_limit = account_limit
         self._sandbox = sandbox
@@ -74,6 +75,7 @@ class Environments:
         self._gateway = gateway
         self._has_spares = has_spares
         self._init_limit_s = init_limit_s
+        self._release = release
         self._slots = Slots(account_limit)
         self._pools: dict[Key, Pool] = {}
         self._pool_of: dict[Environment, Pool] = {}
@@ -259,6 +261,9 @@ class Environments:
             await environment.live()
         finally:
             try:
+                if self._release is not None:
+                    # A sandbox may have mounted something there, which has to go first.
+                    await self._release(scratch)
                 await self._scratches.remove(scratch)
             finally:
                 self._housed_count -= 1

@@ -84,7 +84,11 @@ class PlainSandbox:
         self.cells: list[PlainCell] = []
         self.plans: list[Plan] = []
         self.failure: SandboxFailed | None = None
+        self.released: list[Path] = []
         self._has_telemetry = has_telemetry
+
+    async def release(self, scratch: Path) -> None:
+        self.released.append(scratch)
 
     async def start(self, plan: Plan) -> Cell:
         if self.failure is not None:
@@ -230,6 +234,7 @@ async def open_bench(
         idle_s=idle_s,
         has_spares=has_spares,
         init_limit_s=init_limit_s,
+        release=sandbox.release,
     )
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(environments.serve())

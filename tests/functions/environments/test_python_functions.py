@@ -394,6 +394,7 @@ async def test_closing_with_an_invocation_in_hand_leaves_no_process(tmp_path: Pa
         assert not bench.alive()
         with pytest.raises(Exception, match="was ended"):
             await running
+    assert len(bench.sandbox.released) == 1
     assert not list((tmp_path / "scratch").iterdir())
 
 
