@@ -46,6 +46,7 @@ from streamd.functions.mappings.registry import MappingRegistry
 from streamd.functions.mappings.source_table import SourceTable
 from streamd.functions.naming import Account
 from streamd.functions.operations import OPERATION_BY_NAME
+from streamd.functions.provisioning import Provisioner
 from streamd.functions.queue.dispatcher import Dispatcher
 from streamd.functions.queue.event_queue import EventQueue
 from streamd.functions.reading import get_code
@@ -183,6 +184,7 @@ class FunctionsRoom:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(environments.serve())
+                group.create_task(Provisioner(self._registry, invoker, environments).run())
                 group.create_task(dispatcher.run())
                 group.create_task(mappings.run(self._mapping_tools(mappings, invoker, destinations)))
                 group.create_task(self._logs.run())

@@ -153,7 +153,9 @@ def _qualified(host: Host, call: Call) -> tuple[Function, str]:
 
 def _document(host: Host, function: Function, qualifier: str) -> dict[str, object]:
     wanted = function.provisioned[qualifier]
-    ready = min(wanted, host.concurrency.provisioned(f"{function.arn}:{qualifier}"))
+    alias = function.aliases.get(qualifier)
+    version = qualifier if alias is None else alias.version
+    ready = min(wanted, host.concurrency.provisioned(f"{function.arn}:{version}"))
     return {
         "RequestedProvisionedConcurrentExecutions": wanted,
         "AvailableProvisionedConcurrentExecutions": ready,
