@@ -148,6 +148,7 @@ class Metrics:
         self._make_worker_metrics()
         self._function_metrics = {metric: self._function_metric(metric) for metric in FunctionMetric}
         self._function_labels: set[tuple[str, ...]] = set()
+        self._function_children: dict[tuple[str, tuple[str, ...]], Counter | Gauge | Histogram] = {}
 
     def _make_shard_metrics(self) -> None:
         self._shard_counters = {
@@ -244,20 +245,19 @@ class Metrics:
 
     def function(self, metric: FunctionMetric, *labels: str, amount: float = 1) -> None:
         """Count, observe or set a metric of a function: its name first, then what else the metric has for labels."""
-        kept = self._function_metrics[metric].labels(*self._function_label(labels))
-        match kept:
-            case Counter():
-                kept.inc(amount)
-            case Histogram():
-                kept.observe(amount)
-            case Gauge():
-                kept.set(amount)
+        match self._function_child(metric, labels):
+            case Counter() as counter:
+                counter.inc(amount)
+            case Histogram() as histogram:
+                histogram.observe(amount)
+            case gauge:
+                gauge.set(amount)
 
     def change_function(self, metric: FunctionMetric, *labels: str, amount: float) -> None:
         """Add to a gauge that is added to (a sum), or take from it."""
-        gauge = self._function_metrics[metric]
+        gauge = self._function_child(metric, labels)
         assert isinstance(gauge, Gauge)
-        gauge.labels(*self._function_label(labels)).inc(amount)
+        gauge.inc(amount)
 
     def note_worker(self) -> None:
         """Set this worker's own figures, as they are now."""
@@ -274,12 +274,15 @@ class Metrics:
         self._labels.add(stream)
         return stream
 
-    def _function_label(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if labels not in self._function_labels:
-            if len(self._function_labels) >= _LABEL_COUNT_MAX:
-                return (_OTHERS,) * len(labels)
-            self._function_labels.add(labels)
-        return labels
+    def _function_child(self, metric: FunctionMetric, labels: tuple[str, ...]) -> Counter | Gauge | Histogram:
+        kept = self._function_children.get((metric.short_name, labels))
+        if kept is not None:
+            return kept
+        if labels not in self._function_labels and len(self._function_labels) >= _LABEL_COUNT_MAX:
+            return self._function_metrics[metric].labels(*(_OTHERS for _ in labels))
+        self._function_labels.add(labels)
+        kept = self._function_children[metric.short_name, labels] = self._function_metrics[metric].labels(*labels)
+        return kept
 
     def _counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
         return Counter(name, text, labels, registry=self._registry)

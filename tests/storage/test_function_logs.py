@@ -322,3 +322,17 @@ def test_every_line_told_as_written_survives_kill_9(tmp_path: Path) -> None:
     found = [each.text for each in page.lines]
     assert len(found) >= 2000
     assert found == [f"line {number}" for number in range(len(found))]
+
+
+async def test_lines_that_cannot_be_written_are_counted_and_others_go_on(tmp_path: Path) -> None:
+    dropped: Counter[str] = Counter()
+    async with open_logs(tmp_path, dropped=dropped) as logs:
+        (tmp_path / "logs" / "f").write_bytes(b"a file where the folder should be")
+        logs.take("f", line("lost"))
+        logs.take("g", line("kept"))
+        await logs.flush()
+        found = await texts(logs, "g")
+        lost = await texts(logs, "f")
+
+    assert (found, lost) == (["kept"], [])
+    assert dropped == {"f": 1}

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import orjson
@@ -27,6 +28,7 @@ __all__ = ["Counted", "Usage", "VersionUse", "month_of"]
 _LOG = logging.getLogger(__name__)
 _PREFIX = "usage/"
 _PAUSE_S = 1.0
+_DAY_MS = 86_400_000
 _CLOSING_ATTEMPT_COUNT = 3
 _PAGE_COUNT = 500
 _MONTH_COUNT_MAX = 24
@@ -263,7 +265,12 @@ class Usage:
 
 def month_of(time_ms: int) -> str:
     """Give the month (UTC) of a moment, ``2026-11``."""
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m}"
+    return _month_of_day(time_ms // _DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _month_of_day(day: int) -> str:
+    return f"{datetime.fromtimestamp(day * _DAY_MS / 1000, UTC):%Y-%m}"
 
 
 def _us(duration_ms: float) -> int:
