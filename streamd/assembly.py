@@ -126,6 +126,7 @@ class FunctionsRoom:
 
     async def drain(self) -> None:
         """Begin nothing more by itself, and wait a while until what is in hand is over; requests are still answered."""
+        self._logs.end_waits()
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_PATIENCE_S):
                 await asyncio.gather(*[drain() for drain in self._drains])
@@ -141,6 +142,7 @@ class FunctionsRoom:
         )
         await self._packages.keep_only(self._registry.packages() | self._layers.packages())
         await self._logs.open()
+        await self._logs.keep_only(frozenset(function.name for function in self._registry))
         async with Outbound() as outbound:
             try:
                 await self._run(runtimes, outbound)

@@ -45,8 +45,9 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = MappingProxyType(
         "serve": LazyCommand("streamd.cli.serve", "serve", "Run the server."),
         "demo": LazyCommand("streamd.cli.demo", "demo", "Run the guiding pipeline and verify its count."),
         "stream": LazyCommand("streamd.cli.streams", "stream", "Create, list, change and delete streams."),
-        "function": LazyCommand("streamd.cli.functions", "function", "Deploy, invoke, list and delete functions."),
+        "function": LazyCommand("streamd.cli.functions", "function", "Deploy, invoke, look into and delete functions."),
         "mapping": LazyCommand("streamd.cli.mappings", "mapping", "Feed streams to functions."),
+        "usage": LazyCommand("streamd.cli.usage", "usage", "Show what functions did, and what AWS would bill."),
         "put": LazyCommand("streamd.cli.put", "put", "Put lines or files into a stream."),
         "tail": LazyCommand("streamd.cli.tail", "tail", "Print a stream's records as they arrive."),
         "data": LazyCommand("streamd.cli.data", "data", "Check or measure a data directory."),
@@ -133,6 +134,8 @@ def _hint_of(error: StreamdError) -> str:
     match error:
         case ServiceUnreachable():
             return ". Is `streamd serve` running? --endpoint or STREAMD_ENDPOINT names another server."
+        case ServiceRefused(code="ResourceNotFoundException") if "unction" in str(error):
+            return " `streamd function list` shows the functions there are."
         case ServiceRefused(code="ResourceNotFoundException"):
             return " `streamd stream list` shows the streams there are."
         case ServiceRefused(

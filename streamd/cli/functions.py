@@ -10,6 +10,7 @@ from typing import BinaryIO
 import click
 
 from streamd.cli.deploying import deployed, entry_point, runtime_of
+from streamd.cli.function_logs import logs
 from streamd.cli.options import examples, json_option, server_options
 from streamd.cli.output import byte_count_text, json_text, table, write
 from streamd.sdk.client import JsonObject
@@ -24,7 +25,10 @@ _STATUS_FUNCTION_FAILED = 1
 
 @click.group()
 def function() -> None:
-    """Deploy, invoke, list and delete functions."""
+    """Deploy, invoke, look into and delete functions."""
+
+
+function.add_command(logs)
 
 
 @function.command(
@@ -104,7 +108,7 @@ def deploy(
 @click.argument("payload", required=False)
 @click.option("--file", type=click.File("rb"), help="Read the event from a file; - is stdin.")
 @click.option("--event", is_flag=True, help="Only have it kept for later: it is tried three times.")
-@click.option("--logs", is_flag=True, help="Show the end of the invocation's log on stderr.")
+@click.option("--logs", "shows_logs", is_flag=True, help="Show the end of the invocation's log on stderr.")
 @click.option("--qualifier", help="A version or an alias.")
 @server_options
 def invoke(
@@ -113,7 +117,7 @@ def invoke(
     *,
     file: BinaryIO | None,
     event: bool,
-    logs: bool,
+    shows_logs: bool,
     qualifier: str | None,
     endpoint: str,
     region: str,
@@ -126,7 +130,7 @@ def invoke(
         raise click.UsageError("Give the event once: as an argument or with --file.")
     body = (payload or "").encode() if file is None else file.read()
     headers = {"X-Amz-Invocation-Type": "Event" if event else "RequestResponse"}
-    if logs and not event:
+    if shows_logs and not event:
         headers["X-Amz-Log-Type"] = "Tail"
 
     async def run() -> LambdaAnswer:

@@ -10,7 +10,7 @@ import math
 import pkgutil
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -145,6 +145,8 @@ def _operation(
     pattern = "".join(f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
     shape = _shape(told["input"], shapes, known)
     assert isinstance(shape, StructureShape)
+    # A payload is the body, which is looked at by the operation itself.
+    shape = replace(shape, required=shape.required - {told.get("payload", "")})
     members = shapes[told["input"]]["members"]
     return OperationModel(
         name,
