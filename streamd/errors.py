@@ -12,12 +12,14 @@ __all__ = [
     "ConsumerNotFound",
     "DeliveryFailed",
     "DirectoryInUse",
+    "EventMalformed",
     "FormatUnknown",
     "FunctionMissing",
     "IteratorExpired",
     "MasterKeyMissing",
     "MemberMistyped",
     "MessageDamaged",
+    "MessageUnproven",
     "OutsideRefused",
     "OutsideUnreachable",
     "PackageInvalid",
@@ -282,3 +284,11 @@ class OutsideRefused(StreamdError):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.sentence}" if self.sentence else self.code
+
+
+class EventMalformed(StreamdError):
+    """What was pushed is not what its route takes; the sentence says what is wrong with it."""
+
+
+class MessageUnproven(StreamdError):
+    """A message does not prove that it comes from where it says; the sentence says what is missing."""

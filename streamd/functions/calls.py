@@ -14,7 +14,8 @@ class Call:
 
     ``document`` is the JSON body, an empty one where none was sent; ``body`` the bytes as they came. ``members`` holds
     what an operation of AWS's model takes, from wherever it was sent, checked and of its type: moments are
-    milliseconds, blobs bytes. ``origin`` is the address under which the caller reached the server.
+    milliseconds, blobs bytes. ``origin`` is the address under which the caller reached the server, ``peer`` the
+    caller's own IP address as the socket tells it, empty where nobody knows it.
     """
 
     path: Mapping[str, str]
@@ -24,6 +25,7 @@ class Call:
     body: bytes
     region: str
     origin: str = ""
+    peer: str = ""
     members: Mapping[str, Any] = field(default_factory=dict)
 
     def get(self, member: str) -> Any:
