@@ -29,7 +29,7 @@ class SnsKind(StrEnum):
     UNSUBSCRIPTION = "UnsubscribeConfirmation"
 
 
-_KINDS = frozenset(SnsKind)
+_KINDS = tuple(SnsKind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
