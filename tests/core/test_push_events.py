@@ -69,6 +69,10 @@ def stored(key: str, **members: object) -> dict[str, Any]:
     }
 
 
+def sea(**attributes: object) -> dict[str, Any]:
+    return {**SEAWEEDFS, "message_data": {"new_entry": {"name": "a.jpg", "attributes": attributes}}}
+
+
 @pytest.mark.parametrize("form", ["auto", "s3"])
 @pytest.mark.parametrize("sent", [MINIO, CEPH, S3_EVENT], ids=["minio", "ceph", "aws"])
 def test_notifications_of_s3_servers_become_the_event_of_aws(sent: dict[str, Any], form: str) -> None:
@@ -270,6 +274,7 @@ def test_a_binary_cloudevent_becomes_structured(form: str) -> None:
         ("text/plain", b"\xff", {"data_base64": "/w=="}),
         ("application/octet-stream", b"\0\1", {"data_base64": b64encode(b"\0\1").decode()}),
         ("application/json", b"", {}),
+        ("", b"{", {"data_base64": "ew=="}),
         ("application/vnd.x+json; a=b", b"[1]", {"data": [1]}),
     ],
 )
@@ -277,7 +282,12 @@ def test_the_data_of_a_binary_cloudevent_goes_in_by_its_type(content_type: str, 
     told = event(body, headers={**CE_HEADERS, "content-type": content_type})
 
     assert {name: told[name] for name in told if name.startswith("data") and name != "datacontenttype"} == data
-    assert told["datacontenttype"] == content_type
+    assert told.get("datacontenttype", "") == content_type
+
+
+def test_data_that_is_not_what_its_type_says_is_refused() -> None:
+    with pytest.raises(EventMalformed, match="the data of the CloudEvent is no JSON"):
+        read(b"{", headers=CE_HEADERS)
 
 
 def test_attributes_of_a_binary_cloudevent_are_freed_of_percents_and_quotes() -> None:
@@ -316,6 +326,9 @@ def test_anything_else_is_passed_on_byte_for_byte() -> None:
         ("s3", {"Records": [stored("")]}, "the object of the S3 record has no key"),
         ("seaweedfs", {**SEAWEEDFS, "event_type": "touch"}, "'touch' of the SeaweedFS message is none of"),
         ("seaweedfs", {"key": "/buckets/a/b"}, "has no event_type"),
+        ("seaweedfs", [], "must be a JSON object"),
+        ("seaweedfs", sea(mtime=2**62), "is no moment"),
+        ("seaweedfs", sea(md5="?"), "md5 of the SeaweedFS message is no base64"),
         ("seaweedfs", {**SEAWEEDFS, "event_type": "rename", "message_data": {}}, "has no new_parent_path"),
         ("sns", {"Type": "Gossip"}, "'Gossip' of the SNS message is none of"),
         ("sns", {**SNS_NOTIFICATION, "Message": None}, "Message of the SNS message must be a text"),
@@ -326,6 +339,9 @@ def test_anything_else_is_passed_on_byte_for_byte() -> None:
         ("cloudevents", {**CLOUDEVENT, "id": ""}, "the CloudEvent has no id"),
         ("cloudevents", {**CLOUDEVENT, "data_base64": ""}, "both data and data_base64"),
         ("cloudevents", [CLOUDEVENT], "must be a JSON object"),
+        ("cloudevents", b"{", "the CloudEvent is no JSON"),
+        ("sns", [], "must be a JSON object"),
+        ("sns", {**SNS_NOTIFICATION, "Subject": 7}, "Subject of the SNS message must be a text"),
     ],
 )
 def test_what_is_malformed_is_refused_with_the_reason(form: str, sent: object, sentence: str) -> None:

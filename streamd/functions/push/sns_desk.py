@@ -6,6 +6,7 @@ number of fetches under way, since whoever may push could make the server ask ag
 
 import logging
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from streamd.core.push_sns import SnsKind, SnsMessage
@@ -18,6 +19,8 @@ __all__ = ["Fetches", "SnsDesk"]
 
 _LOG = logging.getLogger(__name__)
 _CERTIFICATE_COUNT_MAX: Final = 64
+# A server of one's own makes itself another certificate at its next start, under the same address.
+_CERTIFICATE_AGE_MS_MAX: Final = 600_000
 _CERTIFICATE_BYTE_COUNT_MAX: Final = 64 << 10
 _ANSWER_BYTE_COUNT_MAX: Final = 64 << 10
 _FETCH_COUNT_MAX: Final = 8
@@ -31,13 +34,21 @@ class Fetches(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A certificate that proved a message, and until when it is used without being fetched again."""
+
+    certificate: bytes
+    until_ms: int
+
+
 class SnsDesk:
     """Proves messages and confirms subscriptions."""
 
     def __init__(self, fetches: Fetches, clock: Clock) -> None:
         self._fetches = fetches
         self._clock = clock
-        self._certificate_by_url: OrderedDict[str, bytes] = OrderedDict()
+        self._certificate_by_url: OrderedDict[str, _Kept] = OrderedDict()
         self._fetch_count = 0
 
     async def prove(self, message: SnsMessage, route: PushRoute) -> None:
@@ -53,15 +64,16 @@ class SnsDesk:
         if not url:
             raise MessageUnproven("the SNS message carries no signature")
         require_certificate_url(url, hosts=route.sns.hosts, is_http_allowed=route.sns.is_http_allowed)
-        certificate = self._certificate_by_url.get(url)
-        if certificate is not None:
-            verify_sns(message, certificate, now_ms=self._clock.now_ms())
-            self._certificate_by_url.move_to_end(url)
+        now_ms = self._clock.now_ms()
+        kept = self._certificate_by_url.get(url)
+        if kept is not None and now_ms < kept.until_ms:
+            verify_sns(message, kept.certificate, now_ms=now_ms)
             return
         certificate = await self._fetch(url, _CERTIFICATE_BYTE_COUNT_MAX)
-        verify_sns(message, certificate, now_ms=self._clock.now_ms())
+        verify_sns(message, certificate, now_ms=now_ms)
         # Only what proved a message is kept: nobody can push the good ones out with others.
-        self._certificate_by_url[url] = certificate
+        self._certificate_by_url[url] = _Kept(certificate, now_ms + _CERTIFICATE_AGE_MS_MAX)
+        self._certificate_by_url.move_to_end(url)
         if len(self._certificate_by_url) > _CERTIFICATE_COUNT_MAX:
             self._certificate_by_url.popitem(last=False)
 
