@@ -47,6 +47,10 @@ from streamd.functions.mappings.source_table import SourceTable
 from streamd.functions.naming import Account
 from streamd.functions.operations import OPERATION_BY_NAME
 from streamd.functions.provisioning import Provisioner
+from streamd.functions.push.door import PushDoor
+from streamd.functions.push.policies import RegistryPolicies
+from streamd.functions.push.routes import PushRoutes
+from streamd.functions.push.sns_desk import SnsDesk
 from streamd.functions.queue.dispatcher import Dispatcher
 from streamd.functions.queue.event_queue import EventQueue
 from streamd.functions.reading import get_code
@@ -103,6 +107,7 @@ class FunctionsRoom:
             on_drop=self._counting.lines_dropped,
         )
         self._endpoints = EndpointTable.parse(self._settings.get("endpoint", []), default_region=config.account.region)
+        self._push_routes = PushRoutes.parse(self._settings.get("push_route", []), account=self._account)
         self._wanted = asyncio.Event()
         self._begun = asyncio.Event()
         self._dialect: LambdaDialect | None = None
@@ -180,7 +185,15 @@ class FunctionsRoom:
             last_result=mappings.last_result,
             status=mappings.status,
         )
-        self._dialect = self._speaks(host, calls)
+        door = PushDoor(
+            self._push_routes,
+            queue=queue,
+            policies=RegistryPolicies(self._account, self._registry),
+            sns=SnsDesk(outbound, engine.clock),
+            clock=engine.clock,
+            region=self._account.region,
+        )
+        self._dialect = self._speaks(host, calls, door)
         self._drains = [dispatcher.drain, mappings.drain]
         self._begun.set()
         try:
@@ -268,7 +281,7 @@ class FunctionsRoom:
             timeout_s_max=self._config.functions.timeout_s_max,
         )
 
-    def _speaks(self, host: Host, calls: MappingCalls) -> LambdaDialect:
+    def _speaks(self, host: Host, calls: MappingCalls, door: PushDoor) -> LambdaDialect:
         return LambdaDialect(
             self._authenticator,
             self._engine.metrics,
@@ -288,6 +301,7 @@ class FunctionsRoom:
                 Route("GetMappingStatus", "GET", "/_streamd/mappings/{uuid}", calls.tell_status),
                 *LogRoutes(self._logs, lambda name: self._registry.find(name) is not None).routes(),
                 *UsageReports(self._usage, self._engine.clock).routes(),
+                *door.routes(),
             ],
             logs=LogsDialect(self._logs, self._account, names=lambda: [function.name for function in self._registry]),
             tls_port=self._tls_port,

@@ -57,7 +57,7 @@ class LambdaDialect:
         *,
         operations: Mapping[str, Operation],
         routes: Sequence[Route],
-        logs: AnswersLogs,
+        logs: AnswersLogs | None = None,
         tls_port: int | None = None,
     ) -> None:
         self._authenticator = authenticator
@@ -74,7 +74,7 @@ class LambdaDialect:
         try:
             _refuse_other_origins(request)
             query = parse_qs(request.query, keep_blank_values=True)
-            if target := request.headers.get("x-amz-target"):
+            if (target := request.headers.get("x-amz-target")) and self._logs is not None:
                 self._authenticate(request, services=_LOGS)
                 answer = await self._logs.answer(target, _document(request.body))
             elif route := self._route(request):
@@ -130,12 +130,13 @@ class LambdaDialect:
             body=request.body,
             region=region,
             origin=self._origin(request),
+            peer=request.peer,
         )
         return await route.operation(call)
 
     def _route(self, request: SignedRequest) -> tuple[Route, dict[str, str]] | None:
         """Find one of the server's own routes."""
-        if not request.path.startswith("/_"):
+        if not request.path.startswith("/_") and request.method != "HEAD":
             return None
         for route, pattern in self._routes:
             if route.method == request.method and (match := pattern.fullmatch(request.path)):

@@ -53,7 +53,7 @@ class HostLink:
             return _UNREACHABLE
         reader, writer = connection
         try:
-            head = {"method": request.method, "path": request.path, "query": request.query}
+            head = {"method": request.method, "path": request.path, "query": request.query, "peer": request.peer}
             await _write(writer, {**head, "headers": dict(request.headers)}, request.body)
             told, body = await _read(reader)
         except (OSError, asyncio.IncompleteReadError):
@@ -116,7 +116,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fun
     try:
         while True:
             told, body = await _read(reader)
-            request = SignedRequest(told["method"], told["path"], told["query"], told["headers"], body)
+            request = SignedRequest(told["method"], told["path"], told["query"], told["headers"], body, told["peer"])
             reply = await functions.answer(request)
             await _write(writer, {"status": reply.status, "fields": reply.fields.decode("latin-1")}, reply.body)
     except (OSError, asyncio.IncompleteReadError):

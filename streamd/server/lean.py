@@ -300,7 +300,13 @@ class LeanConnection(asyncio.Protocol):
         """Have a whole request answered."""
         self._keeps_alive = head.keeps_alive
         self._is_busy = True
-        self._hall.take(self, SignedRequest("POST", head.path, head.query, head.headers, body))
+        # Nobody but the server's own routes asks who sent a request, and asking takes a while.
+        peer = self._peer() if head.path.startswith("/_") else ""
+        self._hall.take(self, SignedRequest("POST", head.path, head.query, head.headers, body, peer))
+
+    def _peer(self) -> str:
+        name = None if self._transport is None else self._transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     def reply(self, reply: Reply) -> None:
         """Answer the request in hand. The next one waits until the client has taken this answer."""

@@ -77,7 +77,14 @@ class WebDoor:
         if body is None:
             return _last_response(413, too_large_body(path))
         reply = await self._dialect.answer(
-            SignedRequest(method=request.method, path=path, query=query, headers=_headers_of(request), body=body)
+            SignedRequest(
+                method=request.method,
+                path=path,
+                query=query,
+                headers=_headers_of(request),
+                body=body,
+                peer=request.remote or "",
+            )
         )
         if reply.frames is not None:
             return await _pushed(request, reply, reply.frames)
