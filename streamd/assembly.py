@@ -5,6 +5,7 @@ has streams looks for no interpreters and tries no sandboxes.
 """
 
 import asyncio
+import logging
 import os
 import sys
 import tomllib
@@ -55,7 +56,7 @@ from streamd.functions.queue.dispatcher import Dispatcher
 from streamd.functions.queue.event_queue import EventQueue
 from streamd.functions.reading import get_code
 from streamd.functions.registry import Registry
-from streamd.functions.sandbox.plain_tmp import PlainSandbox
+from streamd.functions.sandbox.probe import choose
 from streamd.functions.targets.calls import ServiceCalls
 from streamd.functions.targets.destinations import Destinations
 from streamd.functions.targets.endpoints import EndpointTable
@@ -69,6 +70,7 @@ from streamd.storage.runtime_folder import ScratchFolders
 
 __all__ = ["FunctionsRoom"]
 
+_LOG = logging.getLogger(__name__)
 _ENVIRONMENTS_PER_CORE = 4
 _CLOSE_PATIENCE_S = 2.0
 _DRAIN_PATIENCE_S = 8.0
@@ -219,9 +221,13 @@ class FunctionsRoom:
 
     async def _environments(self, runtimes: Runtimes) -> Environments:
         config = self._config.functions
-        sandbox = PlainSandbox()
+        folder = self._directory.functions_path
+        sandbox = await asyncio.to_thread(choose, config.sandbox, folder=folder / "cells")
+        _LOG.info("functions run in the sandbox %s", sandbox.tier)
+        for sentence in sandbox.lacks:
+            _LOG.info("the sandbox %s on this machine: %s", sandbox.tier, sentence)
         self._counting.note_sandbox(sandbox.tier.value)
-        scratches = ScratchFolders(self._directory.functions_path / "scratch")
+        scratches = ScratchFolders(folder / "scratch")
         await asyncio.to_thread(scratches.sweep)
         environments = Environments(
             sandbox=sandbox,
@@ -239,6 +245,7 @@ class FunctionsRoom:
             account_limit=config.concurrency or _ENVIRONMENTS_PER_CORE * (os.cpu_count() or 1),
             idle_s=config.idle_s,
             gateway=self.gateway,
+            release=partial(asyncio.to_thread, sandbox.discard),
         )
         self._registry.watch(partial(_follow, self._registry, environments, self._logs))
         for function in self._registry:

@@ -147,6 +147,8 @@ class Worker:
                 tasks.append(group.create_task(room.run()))
             if room is not None and self._seat.link_listener is not None:
                 tasks.append(group.create_task(serve_link(self._seat.link_listener, room)))
+            if room is not None:
+                room.gateway = door.connect
             tasks.append(await door.open(self._seat.listener, group))
             await self._open_tls(door)
             if self._seat.ready is not None:

@@ -53,6 +53,10 @@ class HttpDoor:
             loop.run_in_executor(None, importlib.import_module, module)
         return task
 
+    def connect(self) -> asyncio.Protocol:
+        """Make the protocol of a connection that came in by another listener than ours."""
+        return self._hall.connect()
+
     async def open_tls(self, listener: socket.socket, context: ssl.SSLContext) -> None:
         """Begin to accept under TLS too; what is said inside decides between HTTP/1.1 and HTTP/2."""
         server = await asyncio.get_running_loop().create_server(

@@ -21,7 +21,19 @@ RUNTIME_PORT = 9001
 GATEWAY_PORT = 4566
 _BACKLOG = 128
 _READ_BYTE_COUNT = 1 << 16
-_NUMBERS = "uid data files processes file_size listens guards parent covers shows command".split()
+_NUMBERS = [
+    "uid",
+    "data",
+    "files",
+    "processes",
+    "file_size",
+    "listens",
+    "guards",
+    "parent",
+    "covers",
+    "shows",
+    "command",
+]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
