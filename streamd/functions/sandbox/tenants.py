@@ -9,6 +9,7 @@ What a daemon that was killed left mounted is unmounted by ``sweep``.
 import ctypes
 import os
 import secrets
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ class Tenants:
         self._has_users = has_users
         self._has_mounts = has_mounts
         self._tenant_by_scratch: dict[Path, Tenant] = {}
+        # Cells begin and end on several threads.
+        self._lock = threading.Lock()
 
     def sweep(self) -> None:
         """Unmount what a daemon that was killed left behind."""
@@ -53,20 +56,25 @@ class Tenants:
 
     def enter(self, plan: Plan) -> Tenant:
         """Give the tenant of a plan's scratch folder. Raises SandboxFailed."""
-        for scratch in [scratch for scratch in self._tenant_by_scratch if not scratch.exists()]:
-            self.leave(scratch)
-        known = self._tenant_by_scratch.get(plan.scratch)
-        if known is not None:
-            return known
-        try:
-            tenant = self._make(plan)
-        except OSError as error:
-            raise SandboxFailed(f"a scratch folder cannot be made: {error}") from error
-        self._tenant_by_scratch[plan.scratch] = tenant
-        return tenant
+        with self._lock:
+            for scratch in [scratch for scratch in self._tenant_by_scratch if not scratch.exists()]:
+                self._leave(scratch)
+            known = self._tenant_by_scratch.get(plan.scratch)
+            if known is not None:
+                return known
+            try:
+                tenant = self._make(plan)
+            except OSError as error:
+                raise SandboxFailed(f"a scratch folder cannot be made: {error}") from error
+            self._tenant_by_scratch[plan.scratch] = tenant
+            return tenant
 
     def leave(self, scratch: Path) -> None:
         """Forget a scratch folder, and free what its /tmp holds; nothing may run in it any more."""
+        with self._lock:
+            self._leave(scratch)
+
+    def _leave(self, scratch: Path) -> None:
         tenant = self._tenant_by_scratch.pop(scratch, None)
         if tenant is not None and tenant.place != scratch:
             _remove(tenant.place)
