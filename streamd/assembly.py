@@ -56,6 +56,7 @@ from streamd.functions.queue.dispatcher import Dispatcher
 from streamd.functions.queue.event_queue import EventQueue
 from streamd.functions.reading import get_code
 from streamd.functions.registry import Registry
+from streamd.functions.sandbox.cells import Sandbox
 from streamd.functions.sandbox.probe import choose
 from streamd.functions.targets.calls import ServiceCalls
 from streamd.functions.targets.destinations import Destinations
@@ -113,6 +114,7 @@ class FunctionsRoom:
         self._wanted = asyncio.Event()
         self._begun = asyncio.Event()
         self._dialect: LambdaDialect | None = None
+        self._sandbox: Sandbox | None = None
         self._drains: list[Callable[[], Awaitable[None]]] = []
         self.gateway: Callable[[], asyncio.Protocol] | None = None
 
@@ -130,6 +132,12 @@ class FunctionsRoom:
         await self._begun.wait()
         assert self._dialect is not None
         return await self._dialect.answer(request)
+
+    def about(self) -> dict[str, Any]:
+        """Tell of the sandbox, for whoever asks whether the server is ready."""
+        if self._sandbox is None:
+            return {"functions": {"sandbox": None, "reason": "no function was asked for yet"}}
+        return {"functions": {"sandbox": self._sandbox.tier, "lacks": self._sandbox.lacks}}
 
     async def drain(self) -> None:
         """Begin nothing more by itself, and wait a while until what is in hand is over; requests are still answered."""
@@ -223,6 +231,7 @@ class FunctionsRoom:
         config = self._config.functions
         folder = self._directory.functions_path
         sandbox = await asyncio.to_thread(choose, config.sandbox, folder=folder / "cells")
+        self._sandbox = sandbox
         _LOG.info("functions run in the sandbox %s", sandbox.tier)
         for sentence in sandbox.lacks:
             _LOG.info("the sandbox %s on this machine: %s", sandbox.tier, sentence)
@@ -245,7 +254,7 @@ class FunctionsRoom:
             account_limit=config.concurrency or _ENVIRONMENTS_PER_CORE * (os.cpu_count() or 1),
             idle_s=config.idle_s,
             gateway=self.gateway,
-            release=partial(asyncio.to_thread, sandbox.discard),
+            release=lambda scratch: asyncio.to_thread(sandbox.discard, scratch),
         )
         self._registry.watch(partial(_follow, self._registry, environments, self._logs))
         for function in self._registry:

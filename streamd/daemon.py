@@ -137,7 +137,7 @@ class Worker:
         assert functions is not None
         door = HttpDoor(
             Dialects(KinesisDialect(engine, authenticator), functions),
-            pages(engine, metrics_folder=self._seat.metrics_folder),
+            pages(engine, metrics_folder=self._seat.metrics_folder, about=dict if room is None else room.about),
         )
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_note_worker(engine.metrics))]

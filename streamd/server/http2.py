@@ -41,6 +41,7 @@ from streamd.server.http2_heads import MalformedHead, answer_head, request_head
 from streamd.server.http2_state import STREAM_COUNT_MAX, WINDOW_BYTE_COUNT, ending_on_a_bug, new_state
 from streamd.server.http2_streams import Http2Stream
 from streamd.server.http2_windows import BodyBudget, Outbox
+from streamd.server.peers import peer_of
 
 __all__ = ["Http2Connection"]
 
@@ -228,7 +229,7 @@ class Http2Connection(asyncio.Protocol):
             self._state.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             return
         try:
-            head = request_head(event.headers)
+            head = request_head(event.headers)._replace(peer=peer_of(self._transport))
         except MalformedHead:
             self._state.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
             return

@@ -24,6 +24,7 @@ from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.heads import Head, HeadReader
+from streamd.server.peers import peer_of
 from streamd.server.pieces import Pieces
 from streamd.server.put_lanes import AnswersPuts, Asker, PutLanes
 
@@ -301,12 +302,8 @@ class LeanConnection(asyncio.Protocol):
         self._keeps_alive = head.keeps_alive
         self._is_busy = True
         # Nobody but the server's own routes asks who sent a request, and asking takes a while.
-        peer = self._peer() if head.path.startswith("/_") else ""
+        peer = peer_of(self._transport) if head.path.startswith("/_") else ""
         self._hall.take(self, SignedRequest("POST", head.path, head.query, head.headers, body, peer))
-
-    def _peer(self) -> str:
-        name = None if self._transport is None else self._transport.get_extra_info("peername")
-        return str(name[0]) if isinstance(name, tuple) else ""
 
     def reply(self, reply: Reply) -> None:
         """Answer the request in hand. The next one waits until the client has taken this answer."""

@@ -1,7 +1,7 @@
 """The server's own pages: is it alive, may it be sent work, and what has it counted."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 
@@ -17,8 +17,8 @@ Page = Callable[[], Awaitable[tuple[int, str, bytes]]]
 """A page of the server's own: status, content type, body."""
 
 
-def pages(engine: Engine, *, metrics_folder: str) -> dict[str, Page]:
-    """Make the pages by path."""
+def pages(engine: Engine, *, metrics_folder: str, about: Callable[[], Mapping[str, object]]) -> dict[str, Page]:
+    """Make the pages by path; ``about`` tells what else is worth knowing of a server that is ready."""
 
     async def healthz() -> tuple[int, str, bytes]:
         return 200, _JSON, orjson.dumps({"status": "ok"})
@@ -28,7 +28,7 @@ def pages(engine: Engine, *, metrics_folder: str) -> dict[str, Page]:
         await engine.store.version("account/settings")
         if (failure := engine.store.failure) is not None:
             return 503, _JSON, orjson.dumps({"status": "not ready", "reason": str(failure)})
-        return 200, _JSON, orjson.dumps({"status": "ready"})
+        return 200, _JSON, orjson.dumps({"status": "ready", **about()})
 
     async def metrics() -> tuple[int, str, bytes]:
         figures = await store_figures(engine)

@@ -8,6 +8,8 @@ import click
 
 from streamd.cli import COMMANDS
 from streamd.cli import streamd as cli
+from streamd.functions.model import load_model
+from streamd.functions.operations import REFUSED_FEATURE_BY_NAME
 from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +32,17 @@ def test_every_operation_stands_in_the_table_with_its_true_state() -> None:
     assert served == set(HANDLER_BY_OPERATION)
     assert refused == LATER_OPERATIONS
     assert served | refused == set(state_by_operation)
+
+
+def test_every_lambda_operation_stands_in_the_table_with_its_true_state() -> None:
+    rows = [row for row in rows_below("Functions on streams") if len(row) == 2]
+    known = set(load_model().operations)
+    state_by_operation = {name: state for names, state in rows for name in names.split(", ") if name in known}
+
+    refused = {name for name, state in state_by_operation.items() if state.startswith("refused")}
+
+    assert set(state_by_operation) == known
+    assert refused == set(REFUSED_FEATURE_BY_NAME)
 
 
 def test_every_dependency_stands_in_the_table_with_its_reason() -> None:
