@@ -26,7 +26,8 @@ def test_health_pages_answer_in_json(daemon: Daemon) -> None:
     health, readiness = daemon.page("/healthz"), daemon.page("/readyz")
 
     assert (health.status, health.json()) == (200, {"status": "ok"})
-    assert (readiness.status, readiness.json()) == (200, {"status": "ready"})
+    assert (readiness.status, readiness.json()["status"]) == (200, "ready")
+    assert "sandbox" in readiness.json()["functions"]
     assert health.headers["content-type"] == readiness.headers["content-type"] == "application/json"
 
 
