@@ -8,8 +8,7 @@ import asyncio
 import logging
 import os
 import sys
-import tomllib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from streamd.core.replies import Reply
 from streamd.core.session_keys import SessionKeys
 from streamd.core.sigv4 import SignedRequest
 from streamd.engine.engine import Engine
-from streamd.errors import ConfigInvalid, StreamNotFound
+from streamd.errors import StreamNotFound
 from streamd.functions.calls import Route
 from streamd.functions.dialect import Authenticates, LambdaDialect
 from streamd.functions.environments.environments import Environments
@@ -58,6 +57,7 @@ from streamd.functions.reading import get_code
 from streamd.functions.registry import Registry
 from streamd.functions.sandbox.cells import Sandbox
 from streamd.functions.sandbox.probe import choose
+from streamd.functions.settings_text import FunctionSettings
 from streamd.functions.targets.calls import ServiceCalls
 from streamd.functions.targets.destinations import Destinations
 from streamd.functions.targets.endpoints import EndpointTable
@@ -96,7 +96,7 @@ class FunctionsRoom:
         self._engine = engine
         self._authenticator = authenticator
         self._tls_port = tls_port
-        self._settings = _settings(config.functions.settings)
+        self._settings = FunctionSettings.parse(config.functions.settings)
         self._account = Account(config.account.account_id, config.account.region)
         self._registry = Registry(engine.store)
         self._layers = Layers(engine.store)
@@ -109,8 +109,8 @@ class FunctionsRoom:
             byte_count_max=config.functions.log_byte_count_max,
             on_drop=self._counting.lines_dropped,
         )
-        self._endpoints = EndpointTable.parse(self._settings.get("endpoint", []), default_region=config.account.region)
-        self._push_routes = PushRoutes.parse(self._settings.get("push_route", []), account=self._account)
+        self._endpoints = EndpointTable.parse(self._settings.endpoints, default_region=config.account.region)
+        self._push_routes = PushRoutes.parse(self._settings.push_routes, account=self._account)
         self._wanted = asyncio.Event()
         self._begun = asyncio.Event()
         self._dialect: LambdaDialect | None = None
@@ -269,7 +269,7 @@ class FunctionsRoom:
             endpoints=self._endpoints,
             services=Services(service_calls),
             calls=outbound,
-            folders=OutcomeFolders.parse(_destinations_of(self._settings).get("folders", [])),
+            folders=OutcomeFolders.parse(self._settings.folders),
         )
 
     def _host(
@@ -371,21 +371,6 @@ class _Mint:
         """Give a key's id, its secret and its session token."""
         key = self.keys.mint(role, function)
         return key.access_key_id, key.secret, key.session_token or ""
-
-
-def _settings(text: str | None) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text or "")
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigInvalid(f"the settings of functions are not TOML: {error}") from None
-
-
-def _destinations_of(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give the table of destinations. Raises ConfigInvalid."""
-    table = settings.get("destinations", {})
-    if not isinstance(table, dict) or table.keys() - {"folders"}:
-        raise ConfigInvalid("[destinations] in the settings of functions holds folders, a list of absolute paths")
-    return table
 
 
 def _follow(registry: Registry, environments: Environments, logs: FunctionLogs, name: str) -> None:

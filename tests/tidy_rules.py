@@ -45,6 +45,7 @@ TEST_NAME_WORD_COUNT_MIN = 3
 FILE_OPENERS = {
     "streamd/storage": "the store: the only room of the server that opens files",
     "streamd/cli": "reads the files and the stdin that the user names on the command line",
+    "streamd/functions/sandbox": "reads /proc, and makes, mounts and shows the folders that a process needs",
     "streamd/demo": "reads the user's posts and keeps the consumers' checkpoints, as a user's program would",
 }
 ENVIRONMENT_READERS = {

@@ -7,9 +7,11 @@ directory is opened to others, and the process is a user of its own. As another 
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from streamd.functions.sandbox import launcher
 from streamd.functions.sandbox.cells import Cell, Plan, Tier
@@ -53,16 +55,21 @@ class BwrapSandbox:
             listens=not plan.has_network,
             file_byte_count_max=0 if tenant.is_bounded else plan.scratch_mb * MIB,
         )
-        argv = await asyncio.to_thread(self._argv, plan, command[0], tenant.place)
-        ports = (launcher.RUNTIME_PORT, launcher.GATEWAY_PORT)
-        unbounded = None if tenant.is_bounded else tenant.place
-        return await self._starter.start(plan, order, argv, ports=ports, unbounded_scratch=unbounded)
+        with _user_page(tenant.uid or os.getuid()) as users:
+            return await self._starter.start(
+                plan,
+                order,
+                await asyncio.to_thread(self._argv, plan, command[0], tenant.place, users.fileno()),
+                ports=(launcher.RUNTIME_PORT, launcher.GATEWAY_PORT),
+                unbounded_scratch=None if tenant.is_bounded else tenant.place,
+                descriptors=[users.fileno()],
+            )
 
     def discard(self, scratch: Path) -> None:
         """Free what belongs to a scratch folder whose last cell has ended; blocks for a moment."""
         self._tenants.leave(scratch)
 
-    def _argv(self, plan: Plan, program: str, scratch: Path) -> list[str]:
+    def _argv(self, plan: Plan, program: str, scratch: Path, users: int) -> list[str]:
         own_python = str(Path(sys.executable).resolve())
         return [
             *walls(self._program, as_root=self._as_root, has_network=plan.has_network),
@@ -72,6 +79,7 @@ class BwrapSandbox:
             *("--ro-bind-try", str(plan.runtime), _RUNTIME),
             *merged(plan.layers, _LAYERS),
             *("--bind", str(scratch), _SCRATCH),
+            *("--perms", "0644", "--ro-bind-data", str(users), "/etc/passwd"),
             *("--ro-bind", launcher.__file__, _LAUNCHER),
             *("--remount-ro", "/", "--", own_python, "-I", "-S", _LAUNCHER),
         ]
@@ -101,6 +109,14 @@ def walls(program: str, *, as_root: bool, has_network: bool) -> list[str]:
     for name in (*_SETTINGS, *(_NETWORK_SETTINGS if has_network else ())):
         argv += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     return [*argv, "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
+
+
+def _user_page(uid: int) -> BinaryIO:
+    """Make the list of users that is seen inside: some programs do not run as a user without a name."""
+    page = os.fdopen(os.memfd_create("passwd"), "w+b")
+    page.write(f"function:x:{uid}:{uid}::{_SCRATCH}:/bin/sh\n".encode())
+    page.seek(0)
+    return page
 
 
 def _interpreter(program: str) -> Iterator[str]:

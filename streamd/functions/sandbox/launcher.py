@@ -10,9 +10,9 @@ numbers of ``_NUMBERS`` in one field; the folder to be in; each folder to cover;
 ``w`` and where it is, then where it is shown); the command; and for the rest the variables.
 """
 
+import _signal as signal  # type: ignore[import-not-found]  # the stubs know only what stands on it
 import os
 import sys
-from _signal import SIG_BLOCK, SIG_UNBLOCK, SIGCHLD, SIGKILL, SIGTERM, pthread_sigmask, sigwait
 from _socket import AF_INET, SCM_RIGHTS, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
 __all__ = ["GATEWAY_PORT", "RUNTIME_PORT", "launch"]
@@ -21,19 +21,10 @@ RUNTIME_PORT = 9001
 GATEWAY_PORT = 4566
 _BACKLOG = 128
 _READ_BYTE_COUNT = 1 << 16
-_NUMBERS = [
-    "uid",
-    "data",
-    "files",
-    "processes",
-    "file_size",
-    "listens",
-    "guards",
-    "parent",
-    "covers",
-    "shows",
-    "command",
-]
+_NUMBERS = (
+    *("uid", "data", "files", "processes", "file_size"),
+    *("listens", "guards", "parent", "covers", "shows", "command"),
+)
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -113,13 +104,13 @@ def _become(order: _Order) -> None:
     try:
         if number["guards"]:
             # Not before the user changes: that would undo it.
-            _control_process(_PR_SET_PDEATHSIG, SIGKILL)
+            _control_process(_PR_SET_PDEATHSIG, signal.SIGKILL)
             _control_process(_PR_SET_NO_NEW_PRIVS, 1)
-            pthread_sigmask(SIG_UNBLOCK, (SIGCHLD, SIGTERM))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, signal.SIGTERM))
         os.chdir(order.place)
         os.execve(order.command[0], order.command, order.variables)  # noqa: S606 - what it is for
     except OSError as error:
-        os.write(2, f"fork/exec {os.fsdecode(order.command[0])}: {error.strerror.lower()}\n".encode())
+        os.write(2, f"fork/exec {os.fsdecode(order.command[0])}: {os.strerror(error.errno or 0).lower()}\n".encode())
         os._exit(127)
 
 
@@ -136,8 +127,8 @@ def _lower(limit: int, value: int) -> None:
 
 
 def _guard(order: _Order, control: socket) -> None:
-    pthread_sigmask(SIG_BLOCK, (SIGCHLD, SIGTERM))
-    _control_process(_PR_SET_PDEATHSIG, SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD, signal.SIGTERM))
+    _control_process(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != order.number["parent"]:
         os._exit(1)
     _control_process(_PR_SET_CHILD_SUBREAPER, 1)
@@ -152,7 +143,7 @@ def _guard(order: _Order, control: socket) -> None:
     control.close()
     os.closerange(0, 3)
     status = None
-    while status is None and sigwait((SIGCHLD, SIGTERM)) == SIGCHLD:
+    while status is None and signal.sigwait((signal.SIGCHLD, signal.SIGTERM)) == signal.SIGCHLD:
         status = _reap(child)
     status = _end_all(child, order.number["uid"], status)
     os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
@@ -184,26 +175,26 @@ def _end_all(child: int, uid: int, status: int | None) -> int:
             # One end is one step: whom it leaves behind is a child by then, and killed in the next.
             pid, ended = os.waitpid(-1, 0)
         except ChildProcessError:
-            return SIGKILL if status is None else status
+            return signal.SIGKILL if status is None else status
         if pid == child:
             status = ended
 
 
 def _kill_user(uid: int) -> None:
     """Kill all processes of a user that has none but these, at once: so no fork can escape."""
-    helper = os.fork()
-    if helper == 0:
+    killer = os.fork()
+    if killer == 0:
         os.setresuid(uid, uid, uid)
         try:
-            os.kill(-1, SIGKILL)
+            os.kill(-1, signal.SIGKILL)
         finally:
             os._exit(0)
-    os.waitpid(helper, 0)
+    os.waitpid(killer, 0)
 
 
 def _kill(pid: int) -> None:
     try:
-        os.kill(pid, SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     except OSError:
         return
 

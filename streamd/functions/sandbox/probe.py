@@ -26,8 +26,9 @@ _TRIAL_AS_USER = "import socket; socket.create_server(('127.0.0.1', 9001))"
 
 _NO_MEMORY_GROUP = "memory is not bounded by the kernel but looked at ten times a second (and RLIMIT_DATA is set)"
 _NO_USERS = "functions run as the daemon's own user"
+_SCRATCH_IN_MEMORY = "what is in /tmp lies in memory, beside what the function itself may hold"
 _NO_QUOTA = "the size of /tmp is looked at once a second: past it the environment is ended"
-_NO_BWRAP_WALLS = "functions see the machine's network and processes, and what is readable to all of its files"
+_NO_BWRAP_WALLS = "functions see the machine's network and processes, and its files as any of its users may"
 _OPENED_WAYS = "the folders on the way to the code of functions, the data directory among them, are opened (x) to all"
 _NO_SIGNAL_WALL = "functions may signal each other, and the daemon, and read what it may read"
 
@@ -115,8 +116,7 @@ def _lacks(findings: Findings, *, has_users: bool) -> tuple[str, ...]:
     lacks = [_NO_MEMORY_GROUP]
     if not has_users:
         lacks.append(_NO_USERS)
-    if not (has_users and findings.has_mounts):
-        lacks.append(_NO_QUOTA)
+    lacks.append(_SCRATCH_IN_MEMORY if has_users and findings.has_mounts else _NO_QUOTA)
     return tuple(lacks)
 
 

@@ -7,12 +7,11 @@ Processes are started on one thread that lives as long as the sandbox: what dies
 import array
 import asyncio
 import os
-import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from streamd.functions.sandbox.walled import Pipes, WalledCell
 __all__ = ["Order", "Starter", "placed"]
 
 _START_LIMIT_S = 20.0
+_END_PATIENCE_S = 1.0
 _COMPLAINT_BYTE_COUNT_MAX = 2000
 
 
@@ -70,9 +70,19 @@ class Starter:
         self._thread = ThreadPoolExecutor(1, "sandbox")
 
     async def start(
-        self, plan: Plan, order: Order, argv: Sequence[str], *, ports: tuple[int, int], unbounded_scratch: Path | None
+        self,
+        plan: Plan,
+        order: Order,
+        argv: Sequence[str],
+        *,
+        ports: tuple[int, int],
+        unbounded_scratch: Path | None,
+        descriptors: Sequence[int] = (),
     ) -> WalledCell:
-        """Start ``argv`` with the control socket's number as its last argument. Raises SandboxFailed."""
+        """Start ``argv`` with the control socket's number as its last argument. Raises SandboxFailed.
+
+        ``descriptors`` are passed on besides.
+        """
         with ExitStack() as undo:
             ours, theirs = _pair(undo)
             output, printed = _pair(undo)
@@ -85,7 +95,7 @@ class Starter:
                 "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{ports[0]}",
                 "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports[1]}",
             }
-            passed = [theirs.fileno()]
+            passed = [theirs.fileno(), *descriptors]
             if frames is not None:
                 passed.append(frames.fileno())
                 variables["_LAMBDA_TELEMETRY_LOG_FD"] = str(frames.fileno())
@@ -200,9 +210,12 @@ def _abandon(spawning: asyncio.Future[subprocess.Popen[bytes]]) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End what has not begun yet: it has no children of a function's."""
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
+    """End what is not a cell yet; a warden that has begun ends what is below it first."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(_END_PATIENCE_S)
+    if child.returncode is None:
         child.kill()
-    child.wait()
+        child.wait()

@@ -43,9 +43,9 @@ class Tenants:
         self._folder = folder
         self._has_users = has_users
         self._has_mounts = has_mounts
-        self._tenant_by_scratch: dict[Path, Tenant] = {}
-        # Cells begin and end on several threads.
+        # Cells begin and end on many threads.
         self._lock = threading.Lock()
+        self._tenant_by_scratch: dict[Path, Tenant] = {}
 
     def sweep(self) -> None:
         """Unmount what a daemon that was killed left behind."""
@@ -59,15 +59,9 @@ class Tenants:
         with self._lock:
             for scratch in [scratch for scratch in self._tenant_by_scratch if not scratch.exists()]:
                 self._leave(scratch)
-            known = self._tenant_by_scratch.get(plan.scratch)
-            if known is not None:
-                return known
-            try:
-                tenant = self._make(plan)
-            except OSError as error:
-                raise SandboxFailed(f"a scratch folder cannot be made: {error}") from error
-            self._tenant_by_scratch[plan.scratch] = tenant
-            return tenant
+            if plan.scratch not in self._tenant_by_scratch:
+                self._tenant_by_scratch[plan.scratch] = self._make(plan)
+            return self._tenant_by_scratch[plan.scratch]
 
     def leave(self, scratch: Path) -> None:
         """Forget a scratch folder, and free what its /tmp holds; nothing may run in it any more."""
@@ -80,6 +74,12 @@ class Tenants:
             _remove(tenant.place)
 
     def _make(self, plan: Plan) -> Tenant:
+        try:
+            return self._made(plan)
+        except OSError as error:
+            raise SandboxFailed(f"a scratch folder cannot be made: {error}") from error
+
+    def _made(self, plan: Plan) -> Tenant:
         uid = self._free_uid() if self._has_users else None
         if not self._has_mounts:
             if uid is not None:

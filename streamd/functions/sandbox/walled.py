@@ -79,7 +79,8 @@ class WalledCell:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._child_end.wait(), _LOOK_INTERVAL_S)
                 break
-            self._look()
+            if await asyncio.to_thread(self._is_beyond):
+                self._kill()
             look_count += 1
             if self._unbounded_scratch is not None and look_count % _LOOKS_PER_SIZE == 0:
                 await self._look_at_scratch(self._unbounded_scratch)
@@ -149,18 +150,16 @@ class WalledCell:
             await self._root_end.wait()
         await self._child_end.wait()
 
-    def _look(self) -> None:
+    def _is_beyond(self) -> bool:
+        """Look whether it holds too much, or is too many; on a thread, since a function may make this long."""
         members = self._members()
         limit_kb = self._plan.memory_mb * 1024
         held_kb = memory.held_kb(members)
         if held_kb > limit_kb:
             held_kb = memory.held_together_kb(members)
         self._peak_kb = max(self._peak_kb, held_kb)
-        if held_kb > limit_kb:
-            self._is_out_of_memory = True
-            self._kill()
-        elif len(members) > PROCESS_COUNT_MAX:
-            self._kill()
+        self._is_out_of_memory = self._is_out_of_memory or held_kb > limit_kb
+        return held_kb > limit_kb or len(members) > PROCESS_COUNT_MAX
 
     async def _look_at_scratch(self, scratch: Path) -> None:
         if await asyncio.to_thread(_size, scratch) > self._plan.scratch_mb * MIB:
