@@ -10,6 +10,7 @@ __all__ = [
     "CheckpointsFailed",
     "DaemonFailed",
     "DirectoryNotEmpty",
+    "FunctionFailed",
     "InputChanged",
     "NameUnusable",
     "PostInvalid",
@@ -57,6 +58,10 @@ class CheckpointsFailed(StreamdError):
 
 class DaemonFailed(StreamdError):
     """The demo's daemon did not start, or ended before the demo did."""
+
+
+class FunctionFailed(StreamdError):
+    """The demo's function, or its mapping, did not come to work."""
 
 
 class DirectoryNotEmpty(StreamdError):

@@ -4,6 +4,7 @@ Figures only. They are for people to watch; the verdict is made from the checkpo
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,6 +32,9 @@ class Progress:
     refused_entries: int = 0
     consumer_restarts: int = 0
     is_verifying: bool = False
+    function_posts: int = 0
+    function_mentions: Counter[str] = field(default_factory=Counter)
+    alert_count: int = 0
 
     @property
     def lag_ms(self) -> int:
@@ -41,6 +45,12 @@ class Progress:
         """Set how far a shard's consumer is behind."""
         self.lag_ms_by_shard[shard_id] = lag_ms
         self.lag_ms_max = max(self.lag_ms_max, lag_ms)
+
+    def note_alert(self, post_count: int, mentions: Mapping[str, int]) -> None:
+        """Add a window that the function closed."""
+        self.alert_count += 1
+        self.function_posts += post_count
+        self.function_mentions.update(mentions)
 
     def note_read(self, post_count: int, mentions: Counter[MentionKey]) -> None:
         """Add a batch whose checkpoint was saved."""

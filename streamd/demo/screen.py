@@ -23,7 +23,7 @@ _LINE_INTERVAL_S: Final = 1.0
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _FAULTS_SHOWN_MAX: Final = 10
 # The summary fits 80 columns.
-_SUMMARY_BAR_COUNT_MAX: Final = 24
+_SUMMARY_BAR_COUNT_MAX: Final = 14
 
 
 class _Pace:
@@ -62,6 +62,7 @@ def show_summary(summary: Summary, console: Console) -> None:
     table = Table(title=f"Mentions in {summary.post_count:,} posts", title_justify="left")
     table.add_column("name")
     table.add_column("posts", justify="right")
+    table.add_column("function", justify="right")
     table.add_column("busiest minute")
     table.add_column("over post time")
     minutes = [minute for _, minute in summary.mentions] or [0]
@@ -71,6 +72,7 @@ def show_summary(summary: Summary, console: Console) -> None:
         table.add_row(
             Text(name),
             f"{sum(by_minute.values()):,}",
+            f"{summary.function_mentions.get(name, 0):,}",
             "" if busiest is None else f"{minute_label(busiest)} ({by_minute[busiest]:,})",
             _bars(by_minute, minute_first=min(minutes), minute_last=max(minutes), width_max=_SUMMARY_BAR_COUNT_MAX),
         )
@@ -93,8 +95,9 @@ def show_summary(summary: Summary, console: Console) -> None:
 def _show_verdict(summary: Summary, console: Console) -> None:
     if summary.is_verified:
         console.print(
-            f"verified: all {summary.post_count:,} posts were read once, unchanged and in order,"
-            " and the mentions agree with a direct count of the input",
+            f"verified: all {summary.post_count:,} posts were read once, unchanged and in order, and both counts of"
+            f" mentions, the consumers' and that of the function's {summary.alert_count:,} alerts, agree with a direct"
+            " count of the input",
             style="green",
             soft_wrap=True,
             highlight=False,
@@ -111,26 +114,34 @@ def _show_verdict(summary: Summary, console: Console) -> None:
 
 def _line_of(progress: Progress, names: Sequence[str], posts_per_s: float) -> Text:
     if progress.is_verifying:
-        return Text(f"posts in {progress.posts_put:,}  counted {progress.posts_read:,}  verifying")
+        return Text(
+            f"posts in {progress.posts_put:,}  counted {progress.posts_read:,}"
+            f"  function {progress.function_posts:,} in {progress.alert_count:,} alerts  verifying"
+        )
     mentions = "  ".join(f"{name} {progress.mentions[name]:,}" for name in names)
     return Text(
         f"posts in {progress.posts_put:,}  posts/s {posts_per_s:,.0f}  counted {progress.posts_read:,}"
-        f"  lag {progress.lag_ms:,} ms  mentions: {mentions}"
+        f"  lag {progress.lag_ms:,} ms  function {progress.function_posts:,} in {progress.alert_count:,} alerts"
+        f"  mentions: {mentions}"
     )
 
 
 def _table_of(progress: Progress, names: Sequence[str], posts_per_s: float) -> Group:
     head = Table.grid(padding=(0, 3))
-    head.add_row("posts in", "posts/s", "counted", "consumer lag", "verifying" if progress.is_verifying else "")
+    state = "verifying" if progress.is_verifying else ""
+    head.add_row("posts in", "posts/s", "counted", "consumer lag", "by the function", "alerts", state)
     head.add_row(
         f"[bold]{progress.posts_put:,}[/]",
         f"[bold]{posts_per_s:,.0f}[/]",
         f"[bold]{progress.posts_read:,}[/]",
         f"[bold]{progress.lag_ms:,} ms[/]",
+        f"[bold]{progress.function_posts:,}[/]",
+        f"[bold]{progress.alert_count:,}[/]",
     )
     table = Table()
     table.add_column("name")
     table.add_column("mentions", justify="right")
+    table.add_column("alerted", justify="right")
     table.add_column(f"last {MINUTE_COUNT_SHOWN} minutes of post time", min_width=MINUTE_COUNT_SHOWN)
     minute_first = progress.minute_last - MINUTE_COUNT_SHOWN + 1
     for name in names:
@@ -145,7 +156,7 @@ def _table_of(progress: Progress, names: Sequence[str], posts_per_s: float) -> G
             minute_last=progress.minute_last,
             width_max=MINUTE_COUNT_SHOWN,
         )
-        table.add_row(Text(name), f"{progress.mentions[name]:,}", bars)
+        table.add_row(Text(name), f"{progress.mentions[name]:,}", f"{progress.function_mentions[name]:,}", bars)
     return Group(Text(progress.stream_place, style="dim"), head, table)
 
 

@@ -28,6 +28,8 @@ class Summary:
     lag_ms_max: int
     fault_count_by_kind: Mapping[FaultKind, int]
     faults: Sequence[Fault]
+    function_mentions: Mapping[str, int]
+    alert_count: int
     kept_directory: str | None
 
     @property
@@ -64,6 +66,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "lag_ms_max": summary.lag_ms_max,
         "entries_put_again": summary.refused_entries,
         "consumer_restarts": summary.consumer_restarts,
+        "function": {"alerts": summary.alert_count, "mentions": dict(summary.function_mentions)},
         "faults": {kind.value.replace(" ", "_"): summary.fault_count_by_kind.get(kind, 0) for kind in FaultKind},
         "fault_sentences": [fault.sentence for fault in summary.faults],
         "data": summary.kept_directory,

@@ -33,6 +33,7 @@ __all__ = [
     "StoredRecord",
     "StreamTotals",
     "judge",
+    "judge_function",
     "late_fault",
     "tally_batch",
 ]
@@ -56,6 +57,7 @@ class FaultKind(Enum):
     OUT_OF_ORDER = "out of order"
     MISPLACED = "in the wrong shard"
     MISCOUNTED = "miscounted"
+    MISCOUNTED_BY_FUNCTION = "miscounted by the function"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,22 @@ def judge(direct: DirectCount, totals: StreamTotals) -> FaultList:
             sentence = f"{name} was counted {read} times in minute {minute} of 1970; the input says {counted}"
             faults.add([Fault(FaultKind.MISCOUNTED, sentence)])
     return faults
+
+
+def judge_function(direct: DirectCount, *, post_count: int, mentions: Mapping[str, int]) -> Iterator[Fault]:
+    """Compare what the function's alerts add up to with the count of the input."""
+    if post_count != direct.post_count:
+        sentence = f"the function's windows hold {post_count} posts; the input has {direct.post_count}"
+        yield Fault(FaultKind.MISCOUNTED_BY_FUNCTION, sentence)
+    counted: Counter[str] = Counter()
+    for (name, _), count in direct.mentions.items():
+        counted[name] += count
+    for name in sorted(counted.keys() | mentions.keys()):
+        if mentions.get(name, 0) != counted[name]:
+            sentence = (
+                f"{name} was counted {mentions.get(name, 0)} times by the function; the input says {counted[name]}"
+            )
+            yield Fault(FaultKind.MISCOUNTED_BY_FUNCTION, sentence)
 
 
 def _faults_of_chunk(chunk: int, bits_by_shard: Sequence[int], *, post_count: int) -> Iterator[Fault]:

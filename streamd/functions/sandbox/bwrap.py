@@ -42,11 +42,11 @@ class BwrapSandbox:
         self._program = program
         self._tenants = tenants
         self._as_root = as_root
-        self._starter = Starter()
+        self._starter = Starter(tenants.go_private)
 
     async def start(self, plan: Plan) -> Cell:
         """Start a process. Raises SandboxFailed."""
-        tenant = await asyncio.to_thread(self._tenants.enter, plan)
+        tenant = await self._starter.on_thread(self._tenants.enter, plan)
         command = [placed(part, task=_TASK, runtime=_RUNTIME) for part in plan.command]
         order = Order(
             place=_TASK,
@@ -67,7 +67,7 @@ class BwrapSandbox:
 
     def discard(self, scratch: Path) -> None:
         """Free what belongs to a scratch folder whose last cell has ended; blocks for a moment."""
-        self._tenants.leave(scratch)
+        self._starter.wait_on_thread(self._tenants.leave, scratch)
 
     def _argv(self, plan: Plan, program: str, scratch: Path, users: int) -> list[str]:
         own_python = str(Path(sys.executable).resolve())

@@ -68,6 +68,7 @@ def choose(mode: str, *, folder: Path) -> Discards:
     """Give the sandbox of a mode: auto, bwrap, process or off. Blocks; raises ConfigInvalid.
 
     ``folder`` is the sandbox's own: nothing else may be in it. What a daemon that was killed left there is removed.
+    It lies two folders deep in the data directory (DIR/functions/cells).
     """
     findings = probe(folder)
     if mode == "auto":
@@ -84,7 +85,8 @@ def choose(mode: str, *, folder: Path) -> Discards:
         case "process" | "off":
             tier = Tier(mode)
             lacks = (*_lacks(findings, has_users=has_users), *_lacks_without_namespaces(findings, has_users=has_users))
-            return WardedSandbox(tier, tenants=tenants, has_view=findings.has_mounts, lacks=lacks)
+            data = folder.parent.parent
+            return WardedSandbox(tier, tenants=tenants, data=data, has_view=findings.has_mounts, lacks=lacks)
         case _:
             raise ConfigInvalid(f"a sandbox is auto, bwrap, process or off, not {mode}")
 

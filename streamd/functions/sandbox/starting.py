@@ -9,11 +9,12 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from streamd.errors import SandboxFailed
 from streamd.functions.sandbox.cells import Plan
@@ -23,6 +24,8 @@ from streamd.functions.sandbox.walled import Pipes, WalledCell
 
 __all__ = ["Order", "Starter", "placed"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _START_LIMIT_S = 20.0
 _END_PATIENCE_S = 1.0
 _COMPLAINT_BYTE_COUNT_MAX = 2000
@@ -64,10 +67,22 @@ class Order:
 
 
 class Starter:
-    """Starts cells."""
+    """Starts cells.
 
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "sandbox")
+    ``go_private`` is run once on the thread: what is mounted there is seen by cells only, and is gone with the daemon,
+    however that ends.
+    """
+
+    def __init__(self, go_private: Callable[[], None]) -> None:
+        self._thread = ThreadPoolExecutor(1, "sandbox", initializer=go_private)
+
+    async def on_thread(self, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """Do what has to do with mounts on the thread that sees them."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **more))
+
+    def wait_on_thread(self, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        """Do the same from another thread, which waits."""
+        return self._thread.submit(work, *args, **more).result()
 
     async def start(
         self,

@@ -25,6 +25,7 @@ _UID_FIRST = 1_000_000_000
 _UID_COUNT = 1 << 28
 _FILE_COUNT_PER_MB = 256
 _MS_NOSUID, _MS_NODEV, _MNT_DETACH = 2, 4, 2
+_MS_REC, _MS_PRIVATE, _CLONE_NEWNS = 16384, 1 << 18, 0x20000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,16 @@ class Tenants:
         # Cells begin and end on many threads.
         self._lock = threading.Lock()
         self._tenant_by_scratch: dict[Path, Tenant] = {}
+
+    def go_private(self) -> None:
+        """Give the calling thread, and what it starts, mounts of its own; without the right to, nothing is mounted."""
+        if not self._has_mounts:
+            return
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.unshare(_CLONE_NEWNS) or library.mount(
+            b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None
+        ):
+            raise OSError(ctypes.get_errno(), "unshare")
 
     def sweep(self) -> None:
         """Unmount what a daemon that was killed left behind."""

@@ -22,18 +22,19 @@ __all__ = ["WardedSandbox"]
 
 
 class WardedSandbox:
-    """Implements Sandbox. ``has_view`` says that private views may be mounted."""
+    """Implements Sandbox. ``has_view`` says that private views may be mounted; else ways in ``data`` are opened."""
 
-    def __init__(self, tier: Tier, *, tenants: Tenants, has_view: bool, lacks: tuple[str, ...]) -> None:
+    def __init__(self, tier: Tier, *, tenants: Tenants, data: Path, has_view: bool, lacks: tuple[str, ...]) -> None:
         self.tier = tier
         self.lacks: tuple[str, ...] = lacks
         self._tenants = tenants
+        self._data = data
         self._has_view = has_view
-        self._starter = Starter()
+        self._starter = Starter(tenants.go_private)
 
     async def start(self, plan: Plan) -> Cell:
         """Start a process. Raises SandboxFailed."""
-        tenant = await asyncio.to_thread(self._tenants.enter, plan)
+        tenant = await self._starter.on_thread(self._tenants.enter, plan)
         order = await asyncio.to_thread(self._order, plan, tenant)
         argv = [sys.executable, "-I", "-S", launcher.__file__]
         with_scratch = _with_scratch(plan)
@@ -42,7 +43,7 @@ class WardedSandbox:
 
     def discard(self, scratch: Path) -> None:
         """Free what belongs to a scratch folder whose last cell has ended; blocks for a moment."""
-        self._tenants.leave(scratch)
+        self._starter.wait_on_thread(self._tenants.leave, scratch)
 
     def _order(self, plan: Plan, tenant: Tenant) -> Order:
         command = [placed(part, task=str(plan.code), runtime=str(plan.runtime)) for part in plan.command]
@@ -54,7 +55,7 @@ class WardedSandbox:
             if self._has_view:
                 covers, shows = _view([place for place in shown if place.exists()], tenant.place, plan.scratch)
             else:
-                _open_ways([*shown, plan.scratch])
+                _open_ways(self._data, [plan.code, *plan.layers, plan.runtime, plan.scratch])
         return Order(
             place=str(plan.code),
             command=command,
@@ -100,9 +101,9 @@ def _closed(place: Path) -> Path | None:
     return None
 
 
-def _open_ways(places: Sequence[Path]) -> None:
-    """Let others pass to places: through each folder on the way, without a look at what else is in it."""
-    for folder in {folder for place in places for folder in place.parents}:
-        mode = folder.stat().st_mode
+def _open_ways(data: Path, places: Sequence[Path]) -> None:
+    """Let others pass to places: through the data directory, which is ours to open, without a look at what is in it."""
+    for folder in {folder for place in places for folder in place.parents if folder.is_relative_to(data)}:
+        mode = folder.stat().st_mode & 0o7777
         if not mode & 0o001:
-            folder.chmod(mode & 0o7777 | 0o001)
+            folder.chmod(mode | 0o001)

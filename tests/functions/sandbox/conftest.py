@@ -15,12 +15,14 @@ def make_bench(tmp_path: Path) -> Callable[[str], CellBench]:
     """Make a bench of a tier, in a data directory that is closed to other users; skip where it does not work."""
 
     def make(mode: str) -> CellBench:
+        # What lies above the data directory is not the sandbox's to open.
+        tmp_path.chmod(0o711)
         data = tmp_path / "data"
         data.mkdir(mode=0o700, exist_ok=True)
-        findings = probe(data / "probe")
+        findings = probe(data / "functions" / "cells")
         if mode == "bwrap" and findings.bwrap is None:
             pytest.skip(findings.bwrap_reason)
-        return CellBench(choose(mode, folder=data / "mounts"), data)
+        return CellBench(choose(mode, folder=data / "functions" / "cells"), data)
 
     return make
 

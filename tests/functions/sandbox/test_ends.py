@@ -34,7 +34,7 @@ from tests.functions.sandbox.cell_bench import CellBench, read_line
 
 async def run():
     folder = Path(sys.argv[1])
-    bench = CellBench(choose(sys.argv[2], folder=folder / "mounts"), folder, mark=sys.argv[3])
+    bench = CellBench(choose(sys.argv[2], folder=folder / "functions" / "cells"), folder, mark=sys.argv[3])
     cell = await bench.start(bench.plan(sys.argv[4]))
     await read_line(cell)
     print("started", flush=True)
@@ -118,7 +118,7 @@ async def test_nothing_outlives_a_killed_daemon(tmp_path: Path, bench: CellBench
     parent.stdout.close()
 
     await until(lambda: not is_alive(bench.mark))
-    choose(tier, folder=tmp_path / "other" / "mounts")
+    choose(tier, folder=tmp_path / "other" / "functions" / "cells")
 
 
 @pytest.mark.parametrize("step_count", [1, 2, 3, 5, 8, 13, 21])

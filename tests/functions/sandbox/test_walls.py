@@ -112,7 +112,7 @@ async def test_the_data_directory_cannot_be_read(walled: CellBench) -> None:
     (walled.folder / "secret").chmod(0o644)
 
     answers = await _attempts(
-        walled, f"os.listdir('{walled.folder / 'mounts'}')", f"open('{walled.folder / 'secret'}')"
+        walled, f"os.listdir('{walled.folder / 'functions'}')", f"open('{walled.folder / 'secret'}')"
     )
 
     assert set(answers) <= {"ENOENT", "EACCES"}
@@ -130,7 +130,7 @@ signal.pause()
     assert await read_line(cell) == "written"
 
     usual = tempfile.gettempdir()
-    places = [f"{walled.folder}/scratch/one/mine", f"{walled.folder}/mounts/one/mine", f"{usual}/mine"]
+    places = [f"{walled.folder}/scratch/one/mine", f"{walled.folder}/functions/cells/one/mine", f"{usual}/mine"]
     answers = await _attempts(walled, *(f"open('{place}').read()" for place in places), scratch="two")
 
     assert set(answers) <= {"ENOENT", "EACCES"}
