@@ -50,6 +50,7 @@ FILE_OPENERS = {
 }
 ENVIRONMENT_READERS = {
     "streamd/cli": "the command line reads the settings once and hands them on",
+    "streamd/demo/function": "is the code of a function, which is configured by its environment",
     "streamd/functions/environments/python_client.py": "a function's process is told its address there",
     "streamd/sdk/credentials.py": "AWS's own variables are where users of AWS keep their keys",
 }

@@ -7,7 +7,8 @@ children, whatever sessions they made for themselves.
 import os
 import signal
 from contextlib import suppress
-from pathlib import Path
+
+from streamd.functions.sandbox.proc_files import read_page
 
 __all__ = ["family", "tell", "tell_descriptor"]
 
@@ -43,5 +44,5 @@ def _children(pid: int) -> list[int]:
     # A thread may have children too.
     with suppress(OSError, ValueError):
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - ten times a second for each environment
-            children += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+            children += map(int, read_page(f"/proc/{pid}/task/{thread}/children").split())
     return children
