@@ -140,3 +140,14 @@ def test_push_measures_both_transports_and_idle_subscriptions(tmp_path: Path) ->
     assert found["put to event"] == {"streamd, 1 worker, HTTP/1.1", "streamd, 1 worker, HTTP/2"}
     assert "30, an empty event every 5 s each" in found["idle subscriptions"]
     assert "kinesis-local is not installed" in printed
+
+
+def test_functions_measures_every_work_beside_its_aim(tmp_path: Path) -> None:
+    document, printed = _run("functions", "--quick", out=tmp_path / "out")
+
+    values = {row["name"]: row["value"] for row in document["rows"]}
+    assert sum(bool(row["aim"]) for row in document["rows"]) == 6
+    assert values["no-op Invoke, 32 connections"] > 0
+    assert values["no-op Invoke, refused"] == 0
+    assert values["mapping, 100 records of 1 KiB, two environments"] > 0
+    assert "| put to handler start, p50 |" in printed
