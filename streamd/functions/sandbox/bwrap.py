@@ -122,6 +122,9 @@ def _user_page(uid: int) -> BinaryIO:
 def _interpreter(program: str) -> Iterator[str]:
     """Show a program and the libraries beside it, if they are not in /usr: not the whole folder they lie in."""
     path = Path(program)
+    if not path.is_absolute():
+        # It is looked for on the process's own PATH.
+        return
     for place in dict.fromkeys(place for place in (path, path.resolve()) if not place.is_relative_to("/usr")):
         folders = [place.parent]
         if place.parent.name == "bin":

@@ -108,10 +108,19 @@ def _become(order: _Order) -> None:
             _control_process(_PR_SET_NO_NEW_PRIVS, 1)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, signal.SIGTERM))
         os.chdir(order.place)
-        os.execve(order.command[0], order.command, order.variables)  # noqa: S606 - what it is for
+        os.execve(_found(order), order.command, order.variables)  # noqa: S606 - what it is for
     except OSError as error:
         os.write(2, f"fork/exec {os.fsdecode(order.command[0])}: {os.strerror(error.errno or 0).lower()}\n".encode())
         os._exit(127)
+
+
+def _found(order: _Order) -> bytes:
+    """Look for the command on the process's own PATH; ``os.execvpe`` would load modules that it cannot reach by now."""
+    name = order.command[0]
+    if b"/" in name:
+        return name
+    places = [b"/".join((folder, name)) for folder in order.variables.get(b"PATH", b"").split(b":")]
+    return next((place for place in places if os.access(place, os.X_OK)), name)
 
 
 def _lower(limit: int, value: int) -> None:
@@ -166,6 +175,9 @@ def _reap(child: int) -> int | None:
 def _end_all(child: int, uid: int, status: int | None) -> int:
     """Kill until there are no children: orphans of any depth become this process's own."""
     while True:
+        if status is None:
+            # It may not have become the user yet.
+            _kill(child)
         if uid:
             _kill_user(uid)
         else:

@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,13 +154,13 @@ class Starter:
                 start_new_session=True,
             )
 
-        spawning = asyncio.get_running_loop().run_in_executor(self._thread, spawn)
+        spawning = self._thread.submit(spawn)
         try:
-            child = await asyncio.shield(spawning)
+            child = await asyncio.shield(asyncio.wrap_future(spawning))
         except OSError as error:
             raise SandboxFailed(f"a process cannot be started: {error}") from error
         except asyncio.CancelledError:
-            spawning.add_done_callback(_abandon)
+            _abandon(spawning)
             raise
         undo.callback(_end, child)
         return child
@@ -219,8 +219,11 @@ def _complaint(output: socket.socket) -> str:
         return ""
 
 
-def _abandon(spawning: asyncio.Future[subprocess.Popen[bytes]]) -> None:
-    if not spawning.cancelled() and spawning.exception() is None:
+def _abandon(spawning: Future[subprocess.Popen[bytes]]) -> None:
+    """End what nobody waits for any more; what it is handed may be closed only after that, so it is waited for."""
+    if spawning.cancel():
+        return
+    with suppress(OSError):
         _end(spawning.result())
 
 

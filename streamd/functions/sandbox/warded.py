@@ -75,7 +75,7 @@ def _with_scratch(plan: Plan) -> Plan:
 
 def _interpreter(program: Path) -> Iterator[Path]:
     """Give the folders of a program and of the libraries beside it, if they are not in /usr."""
-    for place in dict.fromkeys((program, program.resolve())):
+    for place in dict.fromkeys((program, program.resolve())) if program.is_absolute() else ():
         if not place.is_relative_to("/usr"):
             yield place.parent
             if place.parent.name == "bin":

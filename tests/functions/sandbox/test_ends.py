@@ -103,6 +103,13 @@ async def test_a_command_that_cannot_be_run_says_why(bench: CellBench) -> None:
     assert printed.endswith("/bootstrap: permission denied\n")
 
 
+async def test_a_command_without_a_path_is_looked_for(bench: CellBench) -> None:
+    ended, printed = await bench.run(replace(bench.plan(""), command=("echo", "found")))
+
+    assert ended == Exit(0)
+    assert printed == "found\n"
+
+
 async def test_nothing_outlives_a_killed_daemon(tmp_path: Path, bench: CellBench) -> None:
     tier = bench.sandbox.tier.value
     code = _ESCAPE + "print('ready', flush=True)\n" + _PAUSE
