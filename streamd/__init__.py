@@ -2,8 +2,8 @@
 
 The rooms, and the one direction through them (an import goes right, never left)::
 
-    __main__ > cli > demo > supervisor > daemon | sdk > server > kinesis | functions > engine > storage > core
-             > errors | config | metrics
+    __main__ > cli > demo > supervisor > daemon | sdk > functions_door > assembly > server
+             > kinesis | functions > engine > storage > core > errors | config | metrics
 
 - ``core``: rules as values and functions: hash keys, sequence numbers, shard trees, tokens, blocks, signatures.
   No I/O, no clock, no tasks: time and bytes come in as arguments.
@@ -15,6 +15,7 @@ The rooms, and the one direction through them (an import goes right, never left)
 - ``sdk``: what users import. It knows ``core`` and ``errors`` only, and works against AWS itself.
 - ``demo``: the guiding pipeline, run as a user would run it: a daemon, producers, consumers, a verified count.
 - ``cli``: a module for each noun, a function for each verb.
+- ``assembly``: the wiring of what runs functions, loaded by ``functions_door`` when it is first needed.
 - ``daemon``: one worker's wiring, by calling constructors; ``supervisor``: the processes that share one port.
 
 A request passes each room once::

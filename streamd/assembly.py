@@ -1,8 +1,4 @@
-"""What runs functions, built in order and taken down in reverse: constructors only. One worker of a daemon does this.
-
-It is built when it is first needed: at the start if there are functions, else by the first request. A daemon that only
-has streams looks for no interpreters and tries no sandboxes.
-"""
+"""What runs functions, built in order and taken down in reverse: constructors only. One worker does this."""
 
 import asyncio
 import logging
@@ -89,7 +85,8 @@ class FunctionsRoom:
         engine: Engine,
         authenticator: Authenticates,
         *,
-        tls_port: int | None = None,
+        gateway: Callable[[], asyncio.Protocol],
+        tls_port: int | None,
     ) -> None:
         self._config = config
         self._directory = directory
@@ -111,24 +108,20 @@ class FunctionsRoom:
         )
         self._endpoints = EndpointTable.parse(self._settings.endpoints, default_region=config.account.region)
         self._push_routes = PushRoutes.parse(self._settings.push_routes, account=self._account)
-        self._wanted = asyncio.Event()
         self._begun = asyncio.Event()
         self._dialect: LambdaDialect | None = None
         self._sandbox: Sandbox | None = None
         self._drains: list[Callable[[], Awaitable[None]]] = []
-        self.gateway: Callable[[], asyncio.Protocol] | None = None
+        self._gateway = gateway
 
     async def load(self) -> None:
-        """Read what there is; whatever has functions begins at once."""
+        """Read what there is; once, before anything else."""
         await self._registry.load()
         await self._layers.load()
         await self._mapping_registry.load()
-        if len(self._registry):
-            self._wanted.set()
 
     async def answer(self, request: SignedRequest) -> Reply:
-        """Answer one request; the first waits until everything is built."""
-        self._wanted.set()
+        """Answer one request; the first waits until everything runs."""
         await self._begun.wait()
         assert self._dialect is not None
         return await self._dialect.answer(request)
@@ -136,7 +129,7 @@ class FunctionsRoom:
     def about(self) -> dict[str, Any]:
         """Tell of the sandbox, for whoever asks whether the server is ready."""
         if self._sandbox is None:
-            return {"functions": {"sandbox": None, "reason": "no function was asked for yet"}}
+            return {"functions": {"sandbox": None, "reason": "functions are being started"}}
         return {"functions": {"sandbox": self._sandbox.tier, "lacks": self._sandbox.lacks}}
 
     async def drain(self) -> None:
@@ -147,8 +140,7 @@ class FunctionsRoom:
                 await asyncio.gather(*[drain() for drain in self._drains])
 
     async def run(self) -> NoReturn:
-        """Build everything when it is needed, and run it until cancelled. Raises ConfigInvalid."""
-        await self._wanted.wait()
+        """Build everything, and run it until cancelled. Raises ConfigInvalid."""
         runtimes = await asyncio.to_thread(
             find_runtimes,
             self._directory.functions_path / "runtime",
@@ -253,7 +245,7 @@ class FunctionsRoom:
             region=self._account.region,
             account_limit=config.concurrency or _ENVIRONMENTS_PER_CORE * (os.cpu_count() or 1),
             idle_s=config.idle_s,
-            gateway=self.gateway,
+            gateway=self._gateway,
             release=lambda scratch: asyncio.to_thread(sandbox.discard, scratch),
         )
         self._registry.watch(partial(_follow, self._registry, environments, self._logs))

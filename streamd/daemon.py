@@ -4,10 +4,10 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from streamd.assembly import FunctionsRoom
 from streamd.config import Config
 from streamd.core.session_keys import SessionKeys
 from streamd.core.tokens import TokenMint
@@ -22,10 +22,11 @@ from streamd.engine.shards import Shards
 from streamd.engine.streams import Streams
 from streamd.engine.subscriptions import Subscriptions
 from streamd.errors import StoreFailed
+from streamd.functions_door import FunctionsDoor
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
 from streamd.server.auth import AccessKeys, Authenticator
-from streamd.server.dialects import AnswersRequests, Dialects
+from streamd.server.dialects import Dialects
 from streamd.server.host_link import HostLink, serve_link
 from streamd.server.http import HttpDoor
 from streamd.server.pages import pages
@@ -131,45 +132,53 @@ class Worker:
             region=self._config.account.region,
             sessions=SessionKeys(self._directory.token_secret()),
         )
-        room = await self._functions(engine, authenticator)
-        link = None if room is not None else HostLink(self._seat.link_name)
-        functions: AnswersRequests | None = link if room is None else room
-        assert functions is not None
+        # The door is made after what it leads to.
+        functions = self._functions(engine, authenticator, gateway=lambda: door.connect())  # noqa: PLW0108
+        if functions is not None:
+            await functions.look()
         door = HttpDoor(
-            Dialects(KinesisDialect(engine, authenticator), functions),
-            pages(engine, metrics_folder=self._seat.metrics_folder, about=dict if room is None else room.about),
+            Dialects(KinesisDialect(engine, authenticator), functions or HostLink(self._seat.link_name)),
+            pages(
+                engine,
+                metrics_folder=self._seat.metrics_folder,
+                about=dict if functions is None else functions.about,
+            ),
         )
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_note_worker(engine.metrics))]
             if self._seat.index == 0:
                 tasks += self._start_services(group, engine)
-            if room is not None:
-                tasks.append(group.create_task(room.run()))
-            if room is not None and self._seat.link_listener is not None:
-                tasks.append(group.create_task(serve_link(self._seat.link_listener, room)))
-            if room is not None:
-                room.gateway = door.connect
+            if functions is not None:
+                tasks.append(group.create_task(functions.run()))
+            if functions is not None and self._seat.link_listener is not None:
+                tasks.append(group.create_task(serve_link(self._seat.link_listener, functions)))
             tasks.append(await door.open(self._seat.listener, group))
             await self._open_tls(door)
             if self._seat.ready is not None:
                 self._seat.ready.send(b"\0")
             await self._stopping.wait()
-            if room is not None:
-                await room.drain()
+            if functions is not None:
+                await functions.drain()
             engine.store.end_waits()
             await door.close()
             for task in tasks:
                 task.cancel()
 
-    async def _functions(self, engine: Engine, authenticator: Authenticator) -> FunctionsRoom | None:
-        """Build what runs functions, in the one worker that does."""
+    def _functions(
+        self, engine: Engine, authenticator: Authenticator, *, gateway: Callable[[], asyncio.Protocol]
+    ) -> FunctionsDoor | None:
+        """Make the way to the functions, in the one worker that has them."""
         if self._seat.index != 0:
             return None
         tls = self._seat.tls_listener
-        tls_port = None if tls is None else tls.getsockname()[1]
-        room = FunctionsRoom(self._config, self._directory, engine, authenticator, tls_port=tls_port)
-        await room.load()
-        return room
+        return FunctionsDoor(
+            self._config,
+            self._directory,
+            engine,
+            authenticator,
+            gateway=gateway,
+            tls_port=None if tls is None else tls.getsockname()[1],
+        )
 
     async def _open_tls(self, door: HttpDoor) -> None:
         tls, listener = self._config.door.tls, self._seat.tls_listener

@@ -1,0 +1,81 @@
+"""The AWS CLI with functions, as people type it: deploy, wait, invoke, version, alias, map, tear down."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemons import Daemon
+from tests.functions.lambdas import ROLE, package
+
+__all__: list[str] = []
+
+_AWS = shutil.which("aws", path=str(Path(sys.executable).parent))
+
+pytestmark = pytest.mark.skipif(_AWS is None, reason="the AWS CLI is not installed")
+
+
+def run(daemon: Daemon, *arguments: str) -> Any:
+    """Run one command of the CLI; what it printed, as JSON."""
+    assert _AWS is not None
+    environment = os.environ | {
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_ENDPOINT_URL": daemon.url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_PAGER": "",
+    }
+    ended = subprocess.run(
+        [_AWS, "--output", "json", *arguments], env=environment, capture_output=True, text=True, check=False, timeout=90
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout) if ended.stdout.strip() else None
+
+
+def test_a_function_from_its_zip_to_its_end(daemon: Daemon, stream_name: str, tmp_path: Path) -> None:
+    name = f"cli-{stream_name}"
+    first, second, out = tmp_path / "first.zip", tmp_path / "second.zip", tmp_path / "out.json"
+    first.write_bytes(package("def handler(event, context):\n    return {'first': event}\n"))
+    second.write_bytes(package("def handler(event, context):\n    return {'second': event}\n"))
+    function = ("--function-name", name)
+
+    made = run(
+        daemon,
+        *("lambda", "create-function", *function, "--runtime", "python3.11", "--role", ROLE),
+        *("--handler", "app.handler", "--zip-file", f"fileb://{first}", "--environment", "Variables={STAGE=test}"),
+    )
+    run(daemon, "lambda", "wait", "function-active-v2", *function)
+    invoked = run(daemon, "lambda", "invoke", *function, "--payload", '{"a": 1}', str(out))
+    answered = json.loads(out.read_text())
+    run(daemon, "lambda", "update-function-code", *function, "--zip-file", f"fileb://{second}")
+    run(daemon, "lambda", "wait", "function-updated", *function)
+    published = run(daemon, "lambda", "publish-version", *function)
+    run(daemon, "lambda", "create-alias", *function, "--name", "live", "--function-version", published["Version"])
+    run(daemon, "lambda", "invoke", *function, "--qualifier", "live", str(out))
+    run(daemon, "kinesis", "create-stream", "--stream-name", stream_name, "--shard-count", "1")
+    arn = run(daemon, "kinesis", "describe-stream-summary", "--stream-name", stream_name)["StreamDescriptionSummary"][
+        "StreamARN"
+    ]
+    mapped = run(
+        daemon,
+        *("lambda", "create-event-source-mapping", "--function-name", f"{name}:live", "--event-source-arn", arn),
+        *("--starting-position", "LATEST", "--batch-size", "10"),
+    )
+    listed = run(daemon, "lambda", "list-event-source-mappings", "--event-source-arn", arn)
+    run(daemon, "lambda", "delete-event-source-mapping", "--uuid", mapped["UUID"])
+    run(daemon, "lambda", "delete-function", *function)
+    run(daemon, "kinesis", "delete-stream", "--stream-name", stream_name)
+
+    assert made["State"] == "Pending"
+    assert (invoked["StatusCode"], answered) == (200, {"first": {"a": 1}})
+    assert json.loads(out.read_text()) == {"second": {}}
+    assert [each["UUID"] for each in listed["EventSourceMappings"]] == [mapped["UUID"]]
+    assert run(daemon, "lambda", "list-functions", "--query", f"Functions[?FunctionName=='{name}']") == []
