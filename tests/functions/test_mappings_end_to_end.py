@@ -1,294 +1,436 @@
-"""Streams fed to deployed functions by a real daemon: order, filters, failures, reshards, changes, and kill -9."""
+"""Mappings from the put to the handler and its outcome: a real daemon, boto3, and handlers in real processes."""
 
 import json
-import os
-import random
-from collections import Counter, defaultdict
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from base64 import b64decode
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.daemons import Daemon, client_of
-from tests.functions.lambdas import deploy, lambda_client
+from tests.daemons import Daemon
+from tests.functions.witness import PATIENCE_S, Invocation, Row, Stage
 from tests.workers.wire import until
 
-# Prints a line for each record before anything else, then fails on what it is told to fail on.
-HANDLER = """
-import base64, json
-def handler(event, context):
-    lines, failed = [], []
-    for record in event["Records"]:
-        kinesis = record["kinesis"]
-        text = base64.b64decode(kinesis["data"]).decode()
-        lines.append(" ".join(["SAW", record["eventID"].partition(":")[0], kinesis["partitionKey"], text]))
-        if "poison" in text:
-            failed.append(kinesis["sequenceNumber"])
-    print("\\n".join(lines))
-    if failed and REPORTS:
-        return {"batchItemFailures": [{"itemIdentifier": failed[0]}]}
-    if failed:
-        raise ValueError("poison")
+POISONED = """
+def answer(event, texts):
+    if "poison" in texts:
+        raise ValueError("bad record")
 """
-KILL_COUNT = int(os.environ.get("STREAMD_KILL_COUNT", "30"))
+PARTIAL = """
+def answer(event, texts):
+    numbers = [r["kinesis"]["sequenceNumber"] for r in event["Records"]]
+    return {"batchItemFailures": [{"itemIdentifier": n} for n, text in zip(numbers, texts) if text == "poison"]}
+"""
+COUNTING = """
+def answer(event, texts):
+    return {"state": {"count": event["state"].get("count", 0) + len(texts)}}
+"""
 
 
-def handler(*, reports: bool = False) -> str:
-    return f"REPORTS = {reports}\n{HANDLER}"
+@pytest.fixture
+def stage(daemon: Daemon, stream_name: str) -> Iterator[Stage]:
+    """Give a stage on the shared daemon, with no streams yet."""
+    made = Stage(daemon, stream_name)
+    yield made
+    made.clear()
 
 
-def seen(daemon: Daemon, name: str) -> list[tuple[str, str, str]]:
-    """Tell what a function printed of each record: shard, key and text, in the order of the log."""
-    pages = (
-        lambda_client(daemon, "logs")
-        .get_paginator("filter_log_events")
-        .paginate(logGroupName=f"/aws/lambda/{name}", filterPattern="SAW")
-    )
-    messages = [event["message"].strip() for page in pages for event in page["events"]]
-    lines = [message.split(" ", 3) for message in messages if message.startswith("SAW ")]
-    return [(shard, key, text) for _, shard, key, text in lines]
+def rows_of(count: int, *, keys: int = 1, prefix: str = "n") -> list[tuple[str, str]]:
+    return [(f"key-{number % keys}", f"{prefix}{number}") for number in range(count)]
 
 
-def texts(daemon: Daemon, name: str) -> list[str]:
-    return [text for _, _, text in seen(daemon, name)]
+def by_key(rows: list[Row]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.key, []).append(row.text)
+    return found
 
 
-def has_seen(daemon: Daemon, name: str, count: int) -> bool:
-    return len(seen(daemon, name)) >= count
+def in_order(rows: list[tuple[str, str]]) -> dict[str, list[str]]:
+    return by_key([Row(0, key, text) for key, text in rows])
 
 
-def put(kinesis: Any, stream: str, records: list[tuple[str, str]]) -> None:
-    """Put keys and texts, in order, and see that each was taken."""
-    for first in range(0, len(records), 500):
-        entries = [{"PartitionKey": key, "Data": text.encode()} for key, text in records[first : first + 500]]
-        assert kinesis.put_records(StreamName=stream, Records=entries)["FailedRecordCount"] == 0
+def failures(stage: Stage, stream: str) -> list[dict[str, Any]]:
+    """Wait for a failure record; all that there are."""
+    until(lambda: any(stage.shards(stream)), patience_s=PATIENCE_S)
+    return [json.loads(row.text) for shard in stage.shards(stream) for row in shard]
 
 
-def create(client: Any, name: str, source: str, **members: Any) -> str:
-    answer = client.create_event_source_mapping(
-        **{"FunctionName": name, "EventSourceArn": source, "StartingPosition": "TRIM_HORIZON", **members}
-    )
-    mapping = str(answer["UUID"])
-    until(lambda: client.get_event_source_mapping(UUID=mapping)["State"] == "Enabled")
-    return mapping
+def test_each_record_is_seen_once_and_in_order_of_its_key(stage: Stage) -> None:
+    stage.build(shard_count=2)
+    function = stage.deploy("f")
+    early, late = rows_of(300, keys=17), rows_of(300, keys=17, prefix="late-")
+    stage.put(*early)
+    mapping = stage.map(function, ParallelizationFactor=4, BatchSize=7)
+
+    stage.put(*late)
+    seen = stage.wait_until_seen([text for _, text in early + late])
+
+    assert by_key(seen) == in_order(early + late)
+    invocations = stage.invocations()
+    assert {tuple(each.told["sources"]) for each in invocations} == {(stage.arn,)}
+    assert max(len(each.rows) for each in invocations) <= 7
+    # One shard in a batch, and its records in order.
+    assert all(len({each.partition(":")[0] for each in one.told["ids"]}) == 1 for one in invocations)
+    assert all(first.number < second.number for one in invocations for first, second in pairwise(one.rows))
+    status = stage.wait_until_done(mapping)
+    assert status["counters"] | {"polled": 600, "invoked": 600, "dropped": 0} == status["counters"]
+    assert status["last_result"] == "OK"
 
 
-def stream(kinesis: Any, name: str, *, shards: int = 1) -> str:
-    kinesis.create_stream(StreamName=name, ShardCount=shards)
-    return str(kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamARN"])
+def test_only_what_passes_the_filter_is_seen_and_the_checkpoint_passes_the_rest(stage: Stage) -> None:
+    stage.build()
+    function = stage.deploy("f")
+    pattern = {"data": {"kind": ["wanted"], "size": [{"numeric": [">", 3]}]}}
+    wanted = '{ "kind":"wanted",   "size": 4.0 }'
+
+    mapping = stage.map(function, FilterCriteria={"Filters": [{"Pattern": json.dumps(pattern)}]})
+    stage.put(("k", wanted), ("k", '{"kind": "wanted", "size": 3}'), ("k", "no JSON"), ("k", '{"kind": "other"}'))
+    status = stage.wait_until_done(mapping)
+
+    # The very bytes that were put, not the same value written anew.
+    assert [row.text for row in stage.seen()] == [wanted]
+    assert status["counters"] | {"polled": 4, "filtered_out": 3, "invoked": 1} == status["counters"]
+    assert status["shards"][0]["checkpoint"] == str(stage.shards()[0][-1].number)
 
 
-def records_of(kinesis: Any, name: str) -> list[Any]:
-    """Read a stream of one shard from its start."""
-    [shard] = kinesis.list_shards(StreamName=name)["Shards"]
-    asked = {"StreamName": name, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
-    answer = kinesis.get_records(ShardIterator=kinesis.get_shard_iterator(**asked)["ShardIterator"])
-    return list(answer["Records"])
+def test_windows_add_up_to_all_records_each_counted_in_its_own_window(stage: Stage) -> None:
+    stage.build()
+    function = stage.deploy("f", COUNTING)
+    stage.map(function, TumblingWindowInSeconds=1, BatchSize=5)
+
+    def has_three_windows() -> bool:
+        stage.put(*rows_of(4))
+        return len({arrival_ms // 1000 for arrival_ms in _arrivals_ms(stage)}) >= 3
+
+    until(has_three_windows)
+    expected = [arrival_ms // 1000 for arrival_ms in _arrivals_ms(stage)]
+
+    def finals() -> dict[str, int]:
+        ended = [each.told for each in stage.invocations() if each.told["isFinalInvokeForWindow"]]
+        return {told["window"]["start"]: told["state"]["count"] for told in ended}
+
+    until(lambda: sum(finals().values()) == len(expected), patience_s=PATIENCE_S)
+    assert sorted(finals().values()) == sorted(expected.count(window) for window in set(expected))
+    assert len(finals()) == len(set(expected))
+    assert [row.text for row in stage.seen()] == [row.text for row in stage.shards()[0]]
+    assert not any(each.told["isWindowTerminatedEarly"] for each in stage.invocations())
 
 
-def test_records_of_a_key_come_in_order_in_parallel_lanes(
-    functions: Any, name: str, daemon: Daemon, kinesis: Any, stream_name: str
-) -> None:
-    deploy(functions, name, handler())
-    source = stream(kinesis, stream_name, shards=2)
-    create(functions, name, source, ParallelizationFactor=4, BatchSize=7)
-
-    put(kinesis, stream_name, [(f"k{number % 11}", str(number)) for number in range(1000)])
-
-    until(lambda: len(seen(daemon, name)) >= 1000)
-    numbers_by_key = defaultdict(list)
-    for _, key, text in seen(daemon, name):
-        numbers_by_key[key].append(int(text))
-    assert sum(map(len, numbers_by_key.values())) == 1000
-    assert all(numbers == sorted(numbers) for numbers in numbers_by_key.values())
+def _arrivals_ms(stage: Stage) -> list[int]:
+    shard_id = stage.kinesis.list_shards(StreamName=stage.stream)["Shards"][0]["ShardId"]
+    iterator = stage.kinesis.get_shard_iterator(
+        StreamName=stage.stream, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    records = stage.kinesis.get_records(ShardIterator=iterator)["Records"]
+    return [round(record["ApproximateArrivalTimestamp"].timestamp() * 1000) for record in records]
 
 
-def test_only_records_that_a_filter_takes_reach_the_function(
-    functions: Any, name: str, daemon: Daemon, kinesis: Any, stream_name: str
-) -> None:
-    deploy(functions, name, handler())
-    source = stream(kinesis, stream_name)
-    pattern = json.dumps({"data": {"lang": ["en"], "likes": [{"numeric": [">", 10]}]}})
-    create(functions, name, source, FilterCriteria={"Filters": [{"Pattern": pattern}]})
-    posts = [{"lang": lang, "likes": likes} for lang in ("en", "de") for likes in (5, 50)]
+def test_halving_isolates_the_poison_and_its_record_is_delivered(stage: Stage) -> None:
+    stage.build()
+    failed = f"{stage.stream}-failed"
+    stage.create_stream(failed)
+    function = stage.deploy("f", POISONED)
+    good = [f"n{number}" for number in range(11)]
+    stage.put(*[("k", text) for text in [*good[:6], "poison", *good[6:]]])
 
-    put(kinesis, stream_name, [("k", json.dumps(post)) for post in posts] + [("k", "no json")])
-
-    until(lambda: bool(seen(daemon, name)))
-    assert [json.loads(text) for text in texts(daemon, name)] == [{"lang": "en", "likes": 50}]
-
-
-def test_a_poison_record_is_isolated_and_told_to_the_destination(
-    functions: Any, name: str, daemon: Daemon, kinesis: Any, stream_name: str
-) -> None:
-    deploy(functions, name, handler())
-    source = stream(kinesis, stream_name)
-    failures = stream(kinesis, f"{stream_name}-failures")
-    put(kinesis, stream_name, [("k", "poison" if number == 5 else str(number)) for number in range(10)])
-
-    mapping = create(
-        functions,
-        name,
-        source,
+    mapping = stage.map(
+        function,
         BisectBatchOnFunctionError=True,
-        MaximumRetryAttempts=0,
-        DestinationConfig={"OnFailure": {"Destination": failures}},
+        MaximumRetryAttempts=1,
+        DestinationConfig={"OnFailure": {"Destination": stage.arn_of(failed)}},
     )
+    stage.wait_until_done(mapping)
+    [document] = failures(stage, failed)
 
-    until(lambda: bool(records_of(kinesis, f"{stream_name}-failures")))
-    [record] = records_of(kinesis, f"{stream_name}-failures")
-    told = json.loads(record["Data"])
-    assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
-    assert told["responseContext"] == {
+    succeeded = [text for each in stage.invocations() if "poison" not in each.texts for text in each.texts]
+    poison = next(row for row in stage.shards()[0] if row.text == "poison")
+    assert succeeded == good
+    assert document["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert document["requestContext"]["functionArn"].endswith(function)
+    assert document["responseContext"] == {
         "statusCode": 200,
         "executedVersion": "$LATEST",
         "functionError": "Unhandled",
     }
-    assert told["KinesisBatchInfo"]["batchSize"] == 1
-    assert told["KinesisBatchInfo"]["streamArn"] == source
-    # The nine others were each in a batch that went well.
-    until(lambda: texts(daemon, name)[-1] == "9")
-    assert set(texts(daemon, name)) == {"poison", *(str(number) for number in range(10) if number != 5)}
-    functions.delete_event_source_mapping(UUID=mapping)
+    batch = document["KinesisBatchInfo"]
+    assert (batch["batchSize"], batch["startSequenceNumber"]) == (1, str(poison.number))
+    assert (batch["streamArn"], batch["endSequenceNumber"]) == (stage.arn, str(poison.number))
+    [lost] = document["payload"]["Records"]
+    assert b64decode(lost["kinesis"]["data"]) == b"poison"
+    counters = stage.status(mapping)["counters"]
+    assert (counters["dropped"], counters["on_failure_delivered"]) == (1, 1)
 
 
-def test_what_comes_before_a_reported_failure_is_not_repeated(
-    functions: Any, name: str, daemon: Daemon, kinesis: Any, stream_name: str
-) -> None:
-    deploy(functions, name, handler(reports=True))
-    source = stream(kinesis, stream_name)
-    put(kinesis, stream_name, [("k", text) for text in ("a", "b", "poison", "c")])
+def test_without_halving_the_whole_batch_is_given_up_and_the_next_one_goes_on(stage: Stage) -> None:
+    stage.build()
+    failed = f"{stage.stream}-failed"
+    stage.create_stream(failed)
+    function = stage.deploy("f", POISONED)
+    texts = stage.put(("k", "n0"), ("k", "poison"), ("k", "n1"), ("k", "n2"), ("k", "n3"))
 
-    create(
-        functions,
-        name,
-        source,
-        FunctionResponseTypes=["ReportBatchItemFailures"],
-        MaximumRetryAttempts=1,
-        BisectBatchOnFunctionError=True,
+    stage.map(
+        function,
+        BatchSize=3,
+        MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": stage.arn_of(failed)}},
     )
+    stage.wait_until_seen(texts)
+    [document] = failures(stage, failed)
 
-    until(lambda: texts(daemon, name).count("c") >= 1 and texts(daemon, name)[-1] == "c")
-    counts = Counter(texts(daemon, name))
-    assert (counts["a"], counts["b"]) == (1, 1)
-    assert counts["poison"] >= 2
-
-
-def test_children_of_a_split_and_a_merge_come_after_their_parents(
-    functions: Any, name: str, daemon: Daemon, kinesis: Any, stream_name: str
-) -> None:
-    deploy(functions, name, handler())
-    source = stream(kinesis, stream_name)
-    create(functions, name, source, BatchSize=10)
-    expected = []
-    for round_number, shard_count in enumerate((2, 4, 2, 1)):
-        batch = [(f"k{number % 7}", f"{round_number}-{number}") for number in range(100)]
-        put(kinesis, stream_name, batch)
-        expected += batch
-        kinesis.update_shard_count(StreamName=stream_name, TargetShardCount=shard_count, ScalingType="UNIFORM_SCALING")
-        kinesis.get_waiter("stream_exists").wait(StreamName=stream_name)
-    put(kinesis, stream_name, [("k0", "last")])
-    expected.append(("k0", "last"))
-
-    until(lambda: len(seen(daemon, name)) >= len(expected))
-
-    by_key = defaultdict(list)
-    for _, key, text in seen(daemon, name):
-        by_key[key].append(text)
-    wanted = defaultdict(list)
-    for key, text in expected:
-        wanted[key].append(text)
-    assert by_key == wanted
+    assert [each.texts for each in stage.invocations()] == [["n0", "poison", "n1"], ["n2", "n3"]]
+    assert document["requestContext"]["approximateInvokeCount"] == 1
+    assert document["KinesisBatchInfo"]["batchSize"] == 3
 
 
-def test_a_mapping_that_is_stopped_changed_and_started_replays_nothing(
-    functions: Any, name: str, daemon: Daemon, kinesis: Any, stream_name: str
-) -> None:
-    deploy(functions, name, handler())
-    source = stream(kinesis, stream_name)
-    mapping = create(functions, name, source)
-    put(kinesis, stream_name, [("k", "1"), ("k", "2")])
-    until(lambda: len(seen(daemon, name)) == 2)
+def test_a_partial_answer_repeats_from_the_first_failed_record_only(stage: Stage) -> None:
+    stage.build()
+    failed = f"{stage.stream}-failed"
+    stage.create_stream(failed)
+    function = stage.deploy("f", PARTIAL)
+    stage.put(("k", "n0"), ("k", "n1"), ("k", "poison"), ("k", "n2"))
 
-    for members in ({"Enabled": False}, {"BatchSize": 5}, {"Enabled": True}, {"ParallelizationFactor": 3}):
-        functions.update_event_source_mapping(UUID=mapping, **members)
-        until(lambda: functions.get_event_source_mapping(UUID=mapping)["State"] in ("Enabled", "Disabled"))
-        put(kinesis, stream_name, [("k", json.dumps(members))])
+    mapping = stage.map(
+        function,
+        BatchSize=3,
+        MaximumRetryAttempts=1,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+        DestinationConfig={"OnFailure": {"Destination": stage.arn_of(failed)}},
+    )
+    stage.wait_until_done(mapping)
+    [document] = failures(stage, failed)
 
-    until(lambda: len(seen(daemon, name)) == 6)
-    assert texts(daemon, name) == [
-        "1",
-        "2",
-        *(
-            json.dumps(m)
-            for m in ({"Enabled": False}, {"BatchSize": 5}, {"Enabled": True}, {"ParallelizationFactor": 3})
-        ),
+    # Once in its batch; then progress was made, so the count begins again: one attempt and one retry.
+    assert [each.texts for each in stage.invocations()] == [["n0", "n1", "poison"], ["poison"], ["poison"], ["n2"]]
+    assert document["requestContext"]["approximateInvokeCount"] == 2
+    assert document["responseContext"]["functionError"] is None
+    assert document["KinesisBatchInfo"]["batchSize"] == 1
+
+
+def test_a_blocked_shard_says_why_and_blocks_no_other(stage: Stage) -> None:
+    stage.build(shard_count=2)
+    function = stage.deploy("f", POISONED)
+    mapping = stage.map(function)
+    first, second = _keys_by_shard(stage)
+
+    stage.put((first, "poison"))
+    until(lambda: any(_errors(stage.status(mapping))), patience_s=PATIENCE_S)
+    texts = stage.put((second, "n0"), (second, "n1"))
+    stage.wait_until_seen(texts)
+
+    # The last record was seen a moment before its checkpoint was stored.
+    until(lambda: len(_lagging(stage, mapping)) == 1, patience_s=PATIENCE_S)
+    [blocked] = _lagging(stage, mapping)
+    [lane] = blocked["lanes"]
+    assert lane["error"] == "ValueError: bad record"
+    assert lane["attempt"] >= 1
+    assert lane["queued"] == 1
+    assert lane["blocked_since_ms"] is not None
+    until(lambda: stage.status(mapping)["counters"]["failed_invoke"] >= 2, patience_s=PATIENCE_S)
+    # A mended function goes on with the very record that blocked the shard.
+    stage.update(mapping, FunctionName=stage.deploy("mended"))
+    assert stage.wait_until_done(mapping)["last_result"] == "OK"
+    assert stage.invocations()[-1].texts == ["poison"]
+
+
+def _lagging(stage: Stage, mapping: str) -> list[dict[str, Any]]:
+    return [shard for shard in stage.status(mapping)["shards"] if shard["lag_records"]]
+
+
+def _errors(status: dict[str, Any]) -> list[str]:
+    return [lane["error"] for shard in status["shards"] for lane in shard["lanes"] if lane["error"]]
+
+
+def _keys_by_shard(stage: Stage) -> list[str]:
+    """Find a key of each shard."""
+    key_by_shard: dict[str, str] = {}
+    for number in range(100):
+        answer = stage.kinesis.put_record(StreamName=stage.stream, PartitionKey=f"k{number}", Data=b"first")
+        key_by_shard[answer["ShardId"]] = f"k{number}"
+        if len(key_by_shard) == 2:
+            return list(key_by_shard.values())
+    raise AssertionError("all keys are of one shard")
+
+
+def test_a_disabled_mapping_sees_nothing_and_goes_on_where_it_stopped(stage: Stage) -> None:
+    stage.build()
+    stopped, witness = stage.deploy("stopped"), stage.deploy("witness")
+    mapping = stage.map(stopped)
+    before = stage.put(*rows_of(20))
+    stage.wait_until_seen(before)
+
+    stage.update(mapping, Enabled=False)
+    stage.map(witness)
+    meanwhile = stage.put(*rows_of(20, prefix="meanwhile-"))
+    until(lambda: _texts_of(stage, witness) == before + meanwhile, patience_s=PATIENCE_S)
+    seen_while_disabled = _texts_of(stage, stopped)
+    stage.update(mapping, Enabled=True)
+    until(lambda: len(_texts_of(stage, stopped)) >= 40, patience_s=PATIENCE_S)
+
+    assert seen_while_disabled == before
+    assert _texts_of(stage, stopped) == before + meanwhile
+
+
+def _texts_of(stage: Stage, function: str) -> list[str]:
+    return [text for each in stage.invocations() if each.told["name"] == function for text in each.texts]
+
+
+def test_updates_under_load_repeat_nothing_and_skip_nothing(stage: Stage) -> None:
+    stage.build(shard_count=2)
+    first, second = stage.deploy("first"), stage.deploy("second")
+    mapping = stage.map(first, BatchSize=10)
+    rows: list[tuple[str, str]] = []
+
+    changes: list[dict[str, Any]] = [
+        {"BatchSize": 3},
+        {"FunctionName": second},
+        {"ParallelizationFactor": 5},
+        {"ParallelizationFactor": 2, "MaximumBatchingWindowInSeconds": 1},
+        {"FunctionName": first, "MaximumBatchingWindowInSeconds": 0},
+        {"Enabled": False},
+        {"Enabled": True},
+    ]
+    for number, change in enumerate(changes):
+        more = rows_of(120, keys=9, prefix=f"{number}-")
+        stage.put(*more)
+        rows += more
+        stage.update(mapping, **change)
+    seen = stage.wait_until_seen([text for _, text in rows])
+
+    assert by_key(seen) == in_order(rows)
+    assert {each.told["name"] for each in stage.invocations()} == {first, second}
+
+
+def test_a_reshard_under_way_keeps_the_order_of_each_key(stage: Stage) -> None:
+    stage.build(shard_count=2)
+    function = stage.deploy("f")
+    stage.map(function, BatchSize=20, ParallelizationFactor=2)
+    rows: list[tuple[str, str]] = []
+
+    def put_more() -> None:
+        more = rows_of(200, keys=13, prefix=f"{len(rows)}-")
+        stage.put(*more)
+        rows.extend(more)
+
+    put_more()
+    left, right = [shard["ShardId"] for shard in stage.kinesis.list_shards(StreamName=stage.stream)["Shards"]]
+    stage.kinesis.split_shard(StreamName=stage.stream, ShardToSplit=left, NewStartingHashKey=str(1 << 126))
+    put_more()
+    _wait_until_active(stage)
+    low, high = _children_of(stage, left)
+    put_more()
+    stage.kinesis.merge_shards(StreamName=stage.stream, ShardToMerge=high, AdjacentShardToMerge=right)
+    put_more()
+    _wait_until_active(stage)
+    [merged] = _children_of(stage, right)
+    put_more()
+    seen = stage.wait_until_seen([text for _, text in rows])
+
+    assert by_key(seen) == in_order(rows)
+    invocations = stage.invocations()
+    assert {each.shard_id for each in invocations} == {left, right, low, high, merged}
+    for parent, child in [(left, low), (left, high), (high, merged), (right, merged)]:
+        assert _places(invocations, parent)[-1] < _places(invocations, child)[0]
+
+
+def _wait_until_active(stage: Stage) -> None:
+    def is_active() -> bool:
+        summary = stage.kinesis.describe_stream_summary(StreamName=stage.stream)["StreamDescriptionSummary"]
+        return bool(summary["StreamStatus"] == "ACTIVE")
+
+    until(is_active, patience_s=PATIENCE_S)
+
+
+def _children_of(stage: Stage, parent: str) -> list[str]:
+    shards = stage.kinesis.list_shards(StreamName=stage.stream)["Shards"]
+    return [
+        shard["ShardId"]
+        for shard in shards
+        if parent in (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
     ]
 
 
-def test_a_registered_consumer_is_a_source_too(
-    functions: Any, name: str, daemon: Daemon, kinesis: Any, stream_name: str
-) -> None:
-    deploy(functions, name, handler())
-    source = stream(kinesis, stream_name)
-    consumer = kinesis.register_stream_consumer(StreamARN=source, ConsumerName="c")["Consumer"]["ConsumerARN"]
-    create(functions, name, consumer, StartingPosition="LATEST")
-
-    put(kinesis, stream_name, [("k", "pushed")])
-
-    until(lambda: texts(daemon, name) == ["pushed"])
+def _places(invocations: list[Invocation], shard_id: str) -> list[int]:
+    return [place for place, each in enumerate(invocations) if each.shard_id == shard_id]
 
 
-def test_a_stream_elsewhere_is_a_source_by_an_endpoint(
-    daemon_factory: Callable[..., Daemon], daemon: Daemon, kinesis: Any, stream_name: str, tmp_path: Path
-) -> None:
-    source = stream(kinesis, stream_name).replace("000000000000", "111111111111")
-    settings = tmp_path / "functions.toml"
-    settings.write_text(f'[[endpoint]]\narn = "arn:aws:kinesis:*:111111111111:*"\nendpoint_url = "{daemon.url}"\n')
-    near = daemon_factory("--functions-config", str(settings))
-    client = lambda_client(near)
-    deploy(client, "f", handler())
-    create(client, "f", source)
+def test_a_mapping_from_a_moment_sees_what_arrived_since_then(stage: Stage) -> None:
+    stage.build()
+    function = stage.deploy("f")
+    while len(set(_arrivals_ms(stage)[-2:])) < 2:
+        stage.put(*rows_of(1))
+    stage.put(("k", "last"))
+    *_, before_ms, moment_ms, _ = _arrivals_ms(stage)
+    expected = [
+        row.text
+        for row, arrival_ms in zip(stage.shards()[0], _arrivals_ms(stage), strict=True)
+        if arrival_ms >= moment_ms
+    ]
 
-    put(kinesis, stream_name, [("k", "from afar")])
+    mapping = stage.map(function, StartingPosition="AT_TIMESTAMP", StartingPositionTimestamp=moment_ms / 1000)
+    stage.wait_until_done(mapping)
 
-    until(lambda: texts(near, "f") == ["from afar"])
+    assert before_ms < moment_ms
+    assert [row.text for row in stage.seen()] == expected
 
 
-@pytest.mark.timeout(600)
-def test_no_record_is_missed_when_the_daemon_is_killed_in_the_middle_of_batches(
-    daemon_factory: Callable[..., Daemon], tmp_path: Path
-) -> None:
-    chance = random.Random(7)
-    data = tmp_path / "killed"
-    daemon = daemon_factory(data=data)
-    client, kinesis = lambda_client(daemon), client_of(daemon.url)
-    deploy(client, "f", handler(), MemorySize=256)
-    source = stream(kinesis, "s", shards=2)
-    create(client, "f", source, BatchSize=10, ParallelizationFactor=2)
-    count = 0
-    batch_count_max = 2 * 2
+def test_a_mapping_from_the_latest_begins_with_the_call_that_made_it(stage: Stage) -> None:
+    stage.build()
+    function = stage.deploy("f")
+    stage.put(("k", "before"))
 
-    for _ in range(KILL_COUNT):
-        put(kinesis, "s", [(f"k{number % 13}", str(number)) for number in range(count, count + 200)])
-        count += 200
-        done = min(count, len(seen(daemon, "f")) + chance.randrange(10, 120))
-        until(partial(has_seen, daemon, "f", done))
-        daemon.kill()
-        daemon = daemon_factory(data=data)
-        kinesis = client_of(daemon.url)
+    stage.functions.create_event_source_mapping(
+        FunctionName=function, EventSourceArn=stage.arn, StartingPosition="LATEST"
+    )
+    # Without a wait: the mapping is still being made.
+    after = stage.put(*rows_of(30))
+    seen = stage.wait_until_seen(after)
 
-    until(lambda: len(set(texts(daemon, "f"))) >= count, patience_s=120)
-    times = Counter(texts(daemon, "f"))
-    assert set(times) == {str(number) for number in range(count)}
-    # What was in hand at a kill may come again: a batch for each lane, at each kill.
-    assert sum(times.values()) - count <= KILL_COUNT * batch_count_max * 10
-    first_by_key = defaultdict(list)
-    met = set()
-    for _, key, text in seen(daemon, "f"):
-        if text not in met:
-            met.add(text)
-            first_by_key[key].append(int(text))
-    assert all(numbers == sorted(numbers) for numbers in first_by_key.values())
+    assert [row.text for row in seen] == after
+
+
+def test_a_consumer_of_the_stream_is_a_source_under_its_own_arn(stage: Stage) -> None:
+    stage.build(shard_count=2)
+    function = stage.deploy("f")
+    consumer = stage.kinesis.register_stream_consumer(StreamARN=stage.arn, ConsumerName="c")["Consumer"]["ConsumerARN"]
+    rows = rows_of(50, keys=5)
+
+    stage.map(function, EventSourceArn=consumer)
+    stage.put(*rows)
+    seen = stage.wait_until_seen([text for _, text in rows])
+
+    assert by_key(seen) == in_order(rows)
+    assert {tuple(each.told["sources"]) for each in stage.invocations()} == {(consumer,)}
+
+
+def test_a_function_that_is_made_again_is_handed_what_came_meanwhile(stage: Stage) -> None:
+    stage.build()
+    function = stage.deploy("f")
+    mapping = stage.map(function)
+    before = stage.put(*rows_of(10))
+    stage.wait_until_seen(before)
+    stage.wait_until_done(mapping)
+    stage.functions.delete_function(FunctionName=function)
+
+    meanwhile = stage.put(*rows_of(10, prefix="meanwhile-"))
+    until(lambda: stage.status(mapping)["last_result"].startswith("PROBLEM: Function not found"))
+    stage.deploy("f")
+    seen = stage.wait_until_seen(meanwhile)
+
+    assert [row.text for row in seen] == before + meanwhile
+
+
+def test_a_stream_that_is_made_again_is_read_from_its_start(stage: Stage) -> None:
+    stage.build()
+    function = stage.deploy("f")
+    mapping = stage.map(function)
+    stage.wait_until_seen(stage.put(*rows_of(10)))
+    stage.kinesis.delete_stream(StreamName=stage.stream)
+    until(lambda: stage.status(mapping)["last_result"].startswith("PROBLEM: Stream not found"), patience_s=PATIENCE_S)
+
+    stage.create_stream(stage.stream)
+    anew = stage.put(*rows_of(10, prefix="anew-"))
+    seen = stage.wait_until_seen(anew)
+
+    assert [row.text for row in seen[10:]] == anew
