@@ -12,6 +12,7 @@ of the process is left.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -189,7 +190,7 @@ class Environment:
         self._is_begun = self._needs_next = False
         self._failure = b""
         self._end = self._loop.create_future()
-        self._started_s = self._loop.time()
+        self._started_s = time.monotonic()
         cell = await self._start_cell()
         self._cell = cell
         servers: list[asyncio.Server] = []
@@ -338,7 +339,7 @@ class Environment:
         """Let the time of an invocation begin, if it has not."""
         if turn.is_started:
             return
-        now_s = self._loop.time()
+        now_s = time.monotonic()
         turn.started_s = now_s if at_s is None else at_s
         turn.started_ms = self._clock.now_ms() - int((now_s - turn.started_s) * 1000)
         self._time(turn)
@@ -348,8 +349,9 @@ class Environment:
         """Let a process end when the time of its invocation does."""
         if turn.timer is not None:
             turn.timer.cancel()
-        deadline_s = turn.started_s + self.runnable.timeout_s
-        turn.timer = self._loop.call_at(deadline_s, self._finish_process, End.TIMEOUT)
+        # Its clock is finer than the loop's, which counts whole milliseconds.
+        left_s = max(0.0, turn.started_s + self.runnable.timeout_s - time.monotonic())
+        turn.timer = self._loop.call_later(left_s, self._finish_process, End.TIMEOUT)
 
     def _fall(self, document: bytes, status: str, kind: str = "") -> None:
         """Answer for a process that another one follows."""
@@ -359,7 +361,7 @@ class Environment:
     def _finish(self, payload: bytes, error: str | None, status: str = "", kind: str = "") -> None:
         turn = self._turn
         assert turn is not None, "who answers has something in hand"
-        now_s = self._loop.time()
+        now_s = time.monotonic()
         self._drain()
         peak_mb = max(turn.memory_peak_mb, 0 if self._cell is None else self._cell.memory_peak_mb())
         finished = turn.finished(payload, error, now_s=now_s, runnable=self.runnable, memory_peak_mb=peak_mb)
@@ -377,7 +379,7 @@ class Environment:
         self._log.flush()
 
     def _elapsed_ms(self) -> float:
-        return (self._loop.time() - self._started_s) * 1000
+        return (time.monotonic() - self._started_s) * 1000
 
     def _cancel_init_timer(self) -> None:
         if self._init_timer is not None:

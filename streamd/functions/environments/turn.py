@@ -59,7 +59,7 @@ class Turn:
             error=error,
             started_ms=self.started_ms,
             duration_ms=duration_ms,
-            billed_ms=math.ceil(duration_ms + (self.init_ms or 0.0)),
+            billed_ms=max(1, math.ceil(duration_ms + (self.init_ms or 0.0))),
             init_ms=self.init_ms,
             memory_mb=runnable.memory_mb,
             memory_peak_mb=memory_peak_mb,
