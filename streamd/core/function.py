@@ -4,7 +4,7 @@ Values only. What AWS merely tells back (VPC, tracing, keys) is kept as it was g
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["LATEST", "Alias", "Configuration", "EventSettings", "Function", "Statements"]
@@ -17,7 +17,8 @@ class Configuration:
     """One version: its code and how it is run. Sizes are MB (2**20 bytes), code_size bytes.
 
     Until ``settled_ms`` it is Pending if it is new, else its last update is InProgress, and ``revision_before`` is its
-    revision; from then on it is Active, its last update Successful, and its revision ``revision``.
+    revision; from then on it is Active, its last update Successful, and its revision ``revision``. A published version
+    knows which revision of $LATEST it was made from, its ``published_revision``.
     """
 
     version: str = LATEST
@@ -41,6 +42,7 @@ class Configuration:
     is_new: bool = True
     revision: str = ""
     revision_before: str = ""
+    published_revision: str = ""
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Configuration":
@@ -50,12 +52,6 @@ class Configuration:
     def is_settled(self, now_ms: int) -> bool:
         """Whether what was asked for last is done."""
         return now_ms >= self.settled_ms
-
-    def bare(self) -> "Configuration":
-        """Give it without version, description, age and revision: two equal ones run the same code in the same way."""
-        return replace(
-            self, version="", modified_ms=0, settled_ms=0, is_new=False, revision="", revision_before="", description=""
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

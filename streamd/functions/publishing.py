@@ -40,15 +40,22 @@ async def list_versions_by_function(host: Host, call: Call) -> Answer:
 
 
 async def publish(host: Host, function: Function, description: str | None) -> Configuration:
-    """Publish $LATEST, unless the last version is the same. Raises Fault."""
+    """Publish $LATEST, unless nothing updated it since the last version. Raises Fault.
+
+    Any update counts, as on AWS, also one that sets what was there: its service compares revisions, not contents.
+    """
 
     def decide(present: Function) -> Configuration | None:
         last = next(reversed(host.registry.versions(present.name)), None)
-        if last is not None and last.bare() == present.latest.bare():
+        if last is not None and last.published_revision == present.latest.revision:
             return None
         words = present.latest.description if description is None else description
         return replace(
-            present.latest, description=words, revision=host.new_revision(), revision_before=host.new_revision()
+            present.latest,
+            description=words,
+            revision=host.new_revision(),
+            revision_before=host.new_revision(),
+            published_revision=present.latest.revision,
         )
 
     try:

@@ -38,6 +38,17 @@ def test_publishing_what_did_not_change_gives_the_last_version_again(functions: 
     assert versions_of(functions, name) == ["$LATEST", "1", "2"]
 
 
+@pytest.mark.parametrize("members", [{"Description": "second"}, {"Timeout": 3}])
+def test_any_update_makes_the_next_version_another_one(functions: Any, name: str, members: dict[str, Any]) -> None:
+    deploy(functions, name, Description="first", Timeout=3)
+    functions.publish_version(FunctionName=name)
+
+    functions.update_function_configuration(FunctionName=name, **members)
+    numbers = [functions.publish_version(FunctionName=name)["Version"] for _ in range(2)]
+
+    assert numbers == ["2", "2"]
+
+
 def test_a_number_is_never_given_twice(functions: Any, name: str) -> None:
     deploy(functions, name)
     functions.publish_version(FunctionName=name)
