@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -45,19 +46,24 @@ _QUICK = Size(
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.option("--work", default=",".join(_WORKS), help="What to measure, with commas between.")
+@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=None, help="Length of Invoke and of puts.")
 @click.option("--quick", is_flag=True, help="Only see that it runs.")
 @click.option("--directory", "--dir", type=click.Path(path_type=Path), default=None, help="Where data goes: a disk.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmark-results"), help="Where results go.")
-def main(*, work: str, quick: bool, directory: Path | None, out: Path) -> None:
+def main(*, work: str, seconds: float | None, quick: bool, directory: Path | None, out: Path) -> None:
     """Measure invocations, mappings, cold starts and idle cost."""
     folder = Path(tempfile.mkdtemp(prefix="streamd-functions-", dir=directory))
     found: list[Figure] = []
+    size = _QUICK if quick else _WHOLE
+    if seconds is not None:
+        size = replace(size, seconds=seconds)
     try:
         machine = machine_of(folder)
         with generator_process() as generator:
             for name in work.split(","):
-                found += _WORKS[name](folder / name, _QUICK if quick else _WHOLE, generator)
-                print(_line(found[-1]), file=sys.stderr, flush=True)
+                figures = _WORKS[name](folder / name, size, generator)
+                print(*map(_line, figures), sep="\n", file=sys.stderr, flush=True)
+                found += figures
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)

@@ -143,11 +143,13 @@ def test_push_measures_both_transports_and_idle_subscriptions(tmp_path: Path) ->
 
 
 def test_functions_measures_every_work_beside_its_aim(tmp_path: Path) -> None:
-    document, printed = _run("functions", "--quick", out=tmp_path / "out")
+    document, printed = _run("functions", "--quick", "--seconds", "0.5", out=tmp_path / "out")
 
     values = {row["name"]: row["value"] for row in document["rows"]}
     assert sum(bool(row["aim"]) for row in document["rows"]) == 6
     assert values["no-op Invoke, 32 connections"] > 0
     assert values["no-op Invoke, refused"] == 0
     assert values["mapping, 100 records of 1 KiB, two environments"] > 0
+    assert values["a poller that looks once a second, same function"] > 0
+    assert 0 < values["its Init Duration, p50"] <= values["its Init Duration, p90"]
     assert "| put to handler start, p50 |" in printed

@@ -16,15 +16,22 @@ from typing import Any
 
 import orjson
 
+from streamd.functions.model import load_model
+from streamd.functions.operations import REFUSED_FEATURE_BY_NAME
 from streamd.kinesis.operations import HANDLER_BY_OPERATION
 
-__all__ = ["DEFAULT_PATH", "ClientRow", "ClientTable", "readme_rows"]
+__all__ = ["DEFAULT_PATH", "LAMBDA_OPERATIONS", "ClientRow", "ClientTable", "readme_rows"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _README = _ROOT / "README.md"
 DEFAULT_PATH = _ROOT / "build" / "clients.json"
 _BEGIN, _END = "<!-- clients: made by the suite -->\n", "<!-- clients: end -->\n"
-_ALL = f"all {len(HANDLER_BY_OPERATION)}"
+LAMBDA_OPERATIONS = frozenset(load_model().operations) - set(REFUSED_FEATURE_BY_NAME)
+# The words for all of a service's operations; some names are in both services, no row is.
+_OPERATIONS_BY_WORDS: dict[str, frozenset[str]] = {
+    f"all {len(HANDLER_BY_OPERATION)}": frozenset(HANDLER_BY_OPERATION),
+    f"all {len(LAMBDA_OPERATIONS)} of Lambda": LAMBDA_OPERATIONS,
+}
 _BUT = " but "
 _MISSING_COUNT_MAX = 5
 _HEAD = ["client", "version", "transport", "operations run", "result"]
@@ -85,17 +92,19 @@ def _table(rows: Iterable[ClientRow]) -> Iterator[str]:
 
 
 def _named(operations: Iterable[str]) -> str:
-    """Name operations, or those that are missing where nearly all of them are there."""
-    missing = sorted(set(HANDLER_BY_OPERATION) - set(operations))
-    if len(missing) > _MISSING_COUNT_MAX:
-        return ", ".join(sorted(operations))
-    return f"{_ALL}{_BUT}{', '.join(missing)}" if missing else _ALL
+    """Name operations, or those that are missing where nearly all of a service's are there."""
+    for words, whole in _OPERATIONS_BY_WORDS.items():
+        missing = sorted(whole - set(operations))
+        if len(missing) <= _MISSING_COUNT_MAX:
+            return f"{words}{_BUT}{', '.join(missing)}" if missing else words
+    return ", ".join(sorted(operations))
 
 
 def _operations_of(names: str) -> set[str]:
-    if not names.startswith(_ALL):
-        return set(names.split(", "))
-    return set(HANDLER_BY_OPERATION) - set(names.removeprefix(_ALL).removeprefix(_BUT).split(", "))
+    words, _, missing = names.partition(_BUT)
+    if whole := _OPERATIONS_BY_WORDS.get(words):
+        return set(whole) - set(missing.split(", "))
+    return set(names.split(", "))
 
 
 def _missing(rows: Iterable[ClientRow]) -> Iterator[str]:

@@ -14,7 +14,7 @@ import pytest
 from streamd.kinesis.operations import HANDLER_BY_OPERATION
 from tests.clients.botocore_rows import note_operations
 from tests.clients.conftest import SeenBy
-from tests.clients.walk import Walked
+from tests.clients.walk import Walked, kinesis_walk
 from tests.conftest import DaemonFactory
 from tests.daemons import Daemon
 
@@ -59,7 +59,7 @@ async def _records(client: Any, stream: str, shard: str) -> list[bytes]:
 async def test_a_walk_through_every_operation(daemon_factory: DaemonFactory, seen_by: SeenBy) -> None:
     async with _client(daemon_factory(), seen_by) as client:
         name_by_operation = {operation: name for name, operation in client.meta.method_to_api_mapping.items()}
-        walked = Walked("walked")
+        walked = Walked(kinesis_walk("walked"))
         while walked.call is not None:
             answer = await getattr(client, name_by_operation[walked.call.operation])(**walked.call.arguments)
             walked.answered(answer)

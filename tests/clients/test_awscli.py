@@ -16,7 +16,7 @@ import pytest
 
 from streamd.kinesis.operations import HANDLER_BY_OPERATION
 from tests.clients.conftest import SeenBy
-from tests.clients.walk import Walked
+from tests.clients.walk import Walked, kinesis_walk
 from tests.conftest import DaemonFactory
 from tests.daemons import Daemon
 
@@ -90,7 +90,7 @@ def _json_of(arguments: dict[str, Any]) -> str:
 def test_a_walk_through_every_operation(daemon_factory: DaemonFactory, seen_by: SeenBy) -> None:
     aws = _noting(daemon_factory(), seen_by)
 
-    walked = Walked("walked", unknown=_UNKNOWN)
+    walked = Walked(kinesis_walk("walked"), unknown=_UNKNOWN)
     while walked.call is not None:
         answer = aws(_command_of(walked.call.operation), "--cli-input-json", _json_of(walked.call.arguments))
         for record in answer["Records"] if walked.call.operation == "GetRecords" else ():

@@ -3,7 +3,7 @@
 import pytest
 
 from streamd.kinesis.operations import HANDLER_BY_OPERATION
-from tests.clients.client_table import _named, _operations_of
+from tests.clients.client_table import LAMBDA_OPERATIONS, _named, _operations_of
 
 __all__: list[str] = []
 
@@ -28,3 +28,11 @@ def test_nearly_every_operation_is_said_by_what_is_missing(missing: list[str], w
 def test_a_few_operations_are_named() -> None:
     assert _named(["PutRecord", "GetRecords"]) == "GetRecords, PutRecord"
     assert _operations_of("GetRecords, PutRecord") == {"GetRecords", "PutRecord"}
+
+
+def test_operations_of_lambda_are_told_from_those_of_kinesis() -> None:
+    words = f"all {len(LAMBDA_OPERATIONS)} of Lambda but InvokeWithResponseStream"
+    operations = set(LAMBDA_OPERATIONS) - {"InvokeWithResponseStream"}
+
+    assert _named(operations) == words
+    assert _operations_of(words) == operations

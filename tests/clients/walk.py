@@ -1,4 +1,4 @@
-"""A walk through every operation of the service, as one user might go, for any client that can be told what to call.
+"""A walk through every operation of Kinesis, as one user might go, for any client that can be told what to call.
 
 `Walked` says which call comes next and is told the client's answer, which it checks. Who drives it decides how a call
 is made: at once, awaited, or as a command. It knows nothing of a client but the names of its service's shapes.
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-__all__ = ["Call", "Walked"]
+__all__ = ["Call", "Walked", "kinesis_walk"]
 
 _FIRST: Final = "shardId-000000000000"
 
@@ -30,15 +30,15 @@ _Answer = Generator[Call, Any, Any]
 class Walked:
     """One walk, and how far it has come; it needs an account of its own."""
 
-    def __init__(self, stream: str, *, unknown: frozenset[str] = frozenset()) -> None:
-        """Begin, with a name for the stream that is made, changed in every way, and deleted at the end.
+    def __init__(self, steps: Generator[Call, Any, None], *, unknown: frozenset[str] = frozenset()) -> None:
+        """Begin with the first step, which every client must know.
 
         Operations that are ``unknown`` to the client are left out: nothing later may rest on their answers.
         """
-        self._steps = _walk(stream)
+        self._steps = steps
         self._unknown = unknown
         self.operations: set[str] = set()
-        self.call: Call | None = next(self._steps)
+        self.call: Call | None = next(steps)
 
     def answered(self, answer: Any) -> None:
         """Check the answer to the call, and go on to the next one; there is none at the end."""
@@ -52,7 +52,8 @@ class Walked:
             self.call = None
 
 
-def _walk(stream: str) -> _Walk:
+def kinesis_walk(stream: str) -> Generator[Call, Any, None]:
+    """Give the steps, with a name for the stream that is made, changed in every way, and deleted at the end."""
     yield from _account()
     arn = yield from _creation(stream)
     yield from _records(stream, arn)
