@@ -1,7 +1,8 @@
 """What Terraform's resources of functions ask for on create, plan, update and destroy, replayed with boto3.
 
-The order and the members are those of the provider's public source: after each change it reads until it sees a state it
-waits for, and takes any state that it does not expect on the way for a failure. Changes take a while, so states show.
+Creating and reading a function, and all of the mapping, follow the provider's public source; the order of a function's
+update, the alias and the permission were not checked against it. After each change the provider reads until it sees a
+state it waits for, and takes any other state on the way for a failure. Changes take a while, so states show.
 """
 
 import json
