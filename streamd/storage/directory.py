@@ -37,7 +37,8 @@ class DataDirectory:
     """One data directory. Opening it for serving takes its lock; inspecting it does not."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # Functions start in places of their own, from where a relative path leads elsewhere.
+        self.path = path.absolute()
         self._lock: IO[str] | None = None
 
     @property
