@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,14 @@ def _script_below(heading: str) -> str:
     return "".join(line.removeprefix("$ ") for line in session.splitlines(keepends=True))
 
 
-def test_deploying_and_seeing_works_as_it_is_written(
-    daemon_factory: DaemonFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    daemon = daemon_factory(data=Path("streamd-data"))
+def test_deploying_and_seeing_works_as_it_is_written(daemon_factory: DaemonFactory, tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        daemon = daemon_factory(data=Path("streamd-data"))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
     shell = subprocess.Popen(
         ["bash", "-e", "-c", _script_below("Functions on streams")],
+        cwd=tmp_path,
         env={**os.environ, "PATH": path, "STREAMD_ENDPOINT": daemon.url},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

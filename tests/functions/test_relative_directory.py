@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,9 @@ _LAYERED = "import shared_layer\ndef handler(event, context):\n    return [event
         "off",
     ],
 )
-def test_a_function_and_its_layer_are_found(
-    daemon_factory: DaemonFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    client = lambda_client(daemon_factory("--function-sandbox", sandbox, data=Path("data")))
+def test_a_function_and_its_layer_are_found(daemon_factory: DaemonFactory, tmp_path: Path, sandbox: str) -> None:
+    with chdir(tmp_path):
+        client = lambda_client(daemon_factory("--function-sandbox", sandbox, data=Path("data")))
     content = {"ZipFile": package("value = 42\n", "python/shared_layer.py")}
     layer = client.publish_layer_version(LayerName="shared", Content=content)["LayerVersionArn"]
 
