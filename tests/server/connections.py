@@ -40,8 +40,11 @@ def dial(daemon: Daemon) -> socket.socket:
 
 
 def read_answer(connection: socket.socket) -> RawReply:
-    """Read one answer; what came before it (a 100 Continue) is skipped."""
+    """Read one answer and no byte behind it; what came before it (a 100 Continue) is skipped."""
     response = HTTPResponse(connection)
+    # A response's own reader may swallow the beginning of the next answer, when both came in one segment.
+    response.fp.close()
+    response.fp = connection.makefile("rb", buffering=1)
     response.begin()
     headers = {name.lower(): value for name, value in response.getheaders()}
     return RawReply(response.status, headers, response.read())
