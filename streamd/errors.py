@@ -15,7 +15,9 @@ __all__ = [
     "EventMalformed",
     "FormatUnknown",
     "FunctionMissing",
+    "GroupNotFound",
     "IteratorExpired",
+    "LeaseLost",
     "MasterKeyMissing",
     "MemberMistyped",
     "MessageDamaged",
@@ -195,6 +197,30 @@ class IteratorExpired(StreamdError):
         super().__init__(created_ms, now_ms)
         self.created_ms = created_ms
         self.now_ms = now_ms
+
+
+class GroupNotFound(StreamdError):
+    """A stream has no group of readers of that name (any more)."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__(group)
+        self.group = group
+
+    def __str__(self) -> str:
+        return f"there is no group {self.group}"
+
+
+class LeaseLost(StreamdError):
+    """A shard's lease has another owner or epoch by now: what its former owner says is refused, nothing changed."""
+
+    def __init__(self, shard_id: str, *, member_id: str, epoch: int) -> None:
+        super().__init__(shard_id, member_id, epoch)
+        self.shard_id = shard_id
+        self.member_id = member_id
+        self.epoch = epoch
+
+    def __str__(self) -> str:
+        return f"member {self.member_id} no longer has the lease of {self.shard_id} with epoch {self.epoch}"
 
 
 class MasterKeyMissing(StreamdError):
