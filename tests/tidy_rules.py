@@ -46,6 +46,7 @@ FILE_OPENERS = {
     "streamd/storage": "the store: the only room of the server that opens files",
     "streamd/cli": "reads the files and the stdin that the user names on the command line",
     "streamd/functions/sandbox": "reads /proc, and makes, mounts and shows the folders that a process needs",
+    "streamd/sdk/aws_files.py": "reads the two files in which users of AWS keep their settings",
     "streamd/demo": "reads the user's posts and keeps the consumers' checkpoints, as a user's program would",
 }
 ENVIRONMENT_READERS = {
@@ -53,6 +54,7 @@ ENVIRONMENT_READERS = {
     "streamd/demo/function": "is the code of a function, which is configured by its environment",
     "streamd/functions/environments/python_client.py": "a function's process is told its address there",
     "streamd/sdk/credentials.py": "AWS's own variables are where users of AWS keep their keys",
+    "streamd/sdk/settings.py": "AWS's own variables are where users of AWS keep their region and endpoints",
 }
 BROAD_CATCHES = {
     "streamd/demo/reading.py": "what stops the reading thread is raised again by the task that waits for its pieces",

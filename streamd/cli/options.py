@@ -1,11 +1,13 @@
 """What several commands take alike: which server, which form of output, which shard."""
 
+import os
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import click
 
 from streamd.sdk.client import KinesisClient
+from streamd.sdk.credentials import credentials_of_process
 
 __all__ = ["ShardId", "connect", "examples", "json_option", "server_options", "wait_option"]
 
@@ -67,7 +69,11 @@ def wait_option(command: _Command) -> _Command:
 
 def connect(*, endpoint: str, region: str) -> KinesisClient:
     """Give a client of the server that a command was told to use; to be opened with ``async with``."""
-    return KinesisClient(endpoint, region=region)
+    # A profile is used when one is named; else only the keys in the environment, so that a developer whose default
+    # profile signs in by SSO can use a server of their own.
+    is_profile_named = bool(os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE"))
+    credentials = None if is_profile_named else credentials_of_process()
+    return KinesisClient(endpoint, region=region, credentials=credentials)
 
 
 def examples(*lines: str) -> str:

@@ -1,8 +1,17 @@
-"""What a call can fail with, as its caller sees it.
+"""What a call can fail with, as its caller sees it: one tree under StreamdError.
 
-``ServiceRefused`` is the service's own answer, in its own words; ``ServiceUnreachable`` means that no answer
-came, so whether the call took effect is unknown; ``WaitTimedOut`` means that a stream did not reach a state
-in time.
+    ServiceRefused             the service's own answer, in its own words
+        Throttled              the call came too soon, or a bound was reached: the same call may succeed later
+        ServiceFaltered        the service failed (5xx): the same call may succeed later
+        NotFound               there is no such stream, shard or consumer
+        InUse                  the resource exists already, or is being changed
+        IteratorExpired        an iterator was kept for more than 5 minutes
+        RequestInvalid         the request says what cannot be
+        CallerRefused          the keys, the signature or the policy do not allow the call
+    ServiceUnreachable         no answer came: whether the call took effect is unknown
+    WaitTimedOut               a stream did not reach a state in time
+
+``code`` is always the service's own word, for whatever has no class here.
 """
 
 import os
@@ -10,7 +19,21 @@ from typing import Final
 
 from streamd.errors import StreamdError
 
-__all__ = ["THROTTLE_CODES", "ServiceRefused", "ServiceUnreachable", "WaitTimedOut", "reason_of"]
+__all__ = [
+    "THROTTLE_CODES",
+    "CallerRefused",
+    "InUse",
+    "IteratorExpired",
+    "NotFound",
+    "RequestInvalid",
+    "ServiceFaltered",
+    "ServiceRefused",
+    "ServiceUnreachable",
+    "Throttled",
+    "WaitTimedOut",
+    "reason_of",
+    "refusal_of",
+]
 
 THROTTLE_CODES: Final = frozenset(
     {
@@ -49,6 +72,34 @@ class ServiceRefused(StreamdError):
         return self.status >= 500 or self.is_throttle
 
 
+class Throttled(ServiceRefused):
+    """The call came too soon, or a bound is reached: the same call may succeed later."""
+
+
+class ServiceFaltered(ServiceRefused):
+    """The service failed at a call that it would otherwise have taken."""
+
+
+class NotFound(ServiceRefused):
+    """There is no such stream, shard, consumer or policy."""
+
+
+class InUse(ServiceRefused):
+    """The resource exists already, or is being made, changed or deleted."""
+
+
+class IteratorExpired(ServiceRefused):
+    """A shard iterator, or a token of a listing, is too old: get a new one."""
+
+
+class RequestInvalid(ServiceRefused):
+    """The request says what cannot be; repeating it will not help."""
+
+
+class CallerRefused(ServiceRefused):
+    """The caller's keys, signature or policy do not allow the call."""
+
+
 class ServiceUnreachable(StreamdError):
     """No whole answer came from the endpoint: whether the call took effect is unknown."""
 
@@ -73,6 +124,34 @@ class WaitTimedOut(StreamdError):
 
     def __str__(self) -> str:
         return f"stream {self.stream} is {self.found} and not {self.awaited} after {self.timeout_s:g} s"
+
+
+_CLASS_BY_CODE: Final[dict[str, type[ServiceRefused]]] = {
+    "AccessDeniedException": CallerRefused,
+    "ExpiredIteratorException": IteratorExpired,
+    "ExpiredNextTokenException": IteratorExpired,
+    "ExpiredTokenException": CallerRefused,
+    "IncompleteSignatureException": CallerRefused,
+    "InvalidArgumentException": RequestInvalid,
+    "InvalidSignatureException": CallerRefused,
+    "MissingAuthenticationTokenException": CallerRefused,
+    "ResourceInUseException": InUse,
+    "ResourceNotFoundException": NotFound,
+    "SerializationException": RequestInvalid,
+    "UnknownOperationException": RequestInvalid,
+    "UnrecognizedClientException": CallerRefused,
+    "ValidationException": RequestInvalid,
+}
+
+
+def refusal_of(code: str, sentence: str, *, status: int, request_id: str) -> ServiceRefused:
+    """Make the error for what a service answered."""
+    kind = _CLASS_BY_CODE.get(code, ServiceRefused)
+    if status == 429 or code in THROTTLE_CODES:
+        kind = Throttled
+    elif status >= 500:
+        kind = ServiceFaltered
+    return kind(code, sentence, status=status, request_id=request_id)
 
 
 def reason_of(error: Exception) -> str:

@@ -1,35 +1,35 @@
 """Signed calls of the Kinesis API over HTTP, repeated when they may be.
 
-Bodies are JSON 1.1. ``bytes`` in a request document are sent as base64; answers come back as they were sent,
-except that ``GetRecords`` gives each record's ``Data`` as ``bytes``. Times in answers are seconds since 1970
-with a fraction.
+Bodies are JSON 1.1. ``bytes`` in a request document are sent as base64; answers come back as they were sent, except
+that each record's ``Data`` is ``bytes``. Times in answers are seconds since 1970 with a fraction.
 
-A call is repeated, at most ``ATTEMPT_COUNT_MAX`` times in all and with full jitter between, when the service
-faltered (5xx), asked to slow down, or the connection broke. A put whose answer was lost may thus be stored
-twice, as with every Kinesis client. Everything else is raised at once.
+A call is repeated, at most ``ATTEMPT_COUNT_MAX`` times in all and with full jitter between, when the service faltered
+(5xx), asked to slow down, or the connection broke; and only while the client's budget of repeats lasts
+(``core.retry_budget``). A put whose answer was lost may thus be stored twice, as with every Kinesis client.
+Everything else is raised at once.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
 from io import BytesIO
 from random import uniform
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from pybase64 import b64decode, b64encode_as_string
 
-from streamd.core.sigv4 import Credentials, SignedRequest, sign
-from streamd.errors import ConfigInvalid
+from streamd.core.event_stream import PRELUDE_BYTE_COUNT, decode, whole_byte_count
+from streamd.core.retry_budget import RetryBudget
+from streamd.core.sigv4 import SignedRequest, sign
+from streamd.errors import ConfigInvalid, MessageDamaged
+from streamd.sdk.answers import Answer, JsonObject, document_of, event_of
+from streamd.sdk.base64_text import b64encode_as_string
+from streamd.sdk.credentials import CredentialSource
 from streamd.sdk.failures import ServiceRefused, ServiceUnreachable, reason_of
 
-__all__ = ["ATTEMPT_COUNT_MAX", "JsonObject", "Transport"]
-
-# What a document of the API is in Python: Any enters here with the JSON and ends where a field is taken out.
-JsonObject = dict[str, Any]
+__all__ = ["ATTEMPT_COUNT_MAX", "KINESIS_TARGET", "JsonObject", "Transport"]
 
 ATTEMPT_COUNT_MAX: Final = 5
 # A broken connection is tried again quickly: a daemon that restarts is back within a second. A throttle is
@@ -40,23 +40,17 @@ CONNECT_TIMEOUT_S: Final = 5
 READ_TIMEOUT_S: Final = 60
 LARGE_BODY_BYTE_COUNT: Final = 1 << 20
 
+KINESIS_TARGET: Final = "Kinesis_20131202"
 _CONTENT_TYPE: Final = "application/x-amz-json-1.1"
-_TARGET_PREFIX: Final = "Kinesis_20131202."
 # The server holds an empty answer of GetRecords this long for new records; AWS ignores the header.
 _WAIT_HEADER: Final = "x-streamd-wait-ms"
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 class Transport:
     """One endpoint's connections; opened and closed by the client that owns it."""
 
-    def __init__(self, endpoint: str, *, region: str, credentials: Credentials, connection_count_max: int) -> None:
+    def __init__(self, endpoint: str, *, region: str, credentials: CredentialSource, connection_count_max: int) -> None:
         parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigInvalid(f"endpoint {endpoint!r} is no address: give one like http://127.0.0.1:4567")
@@ -64,6 +58,7 @@ class Transport:
         self.region = region
         self._host = parts.netloc.rpartition("@")[2]
         self._credentials = credentials
+        self._budget = RetryBudget()
         # aiohttp's own limit gives a free connection to whoever asks next, past those who wait: a few readers that
         # ask all the time would keep all others out for ever. A semaphore serves in the order of asking.
         self._connections = asyncio.Semaphore(connection_count_max)
@@ -82,82 +77,120 @@ class Transport:
             await self._session.close()
             self._session = None
 
-    async def call(self, operation: str, document: JsonObject, *, wait_ms: int = 0) -> JsonObject:
+    async def call(
+        self, operation: str, document: JsonObject, *, wait_ms: int = 0, target: str = KINESIS_TARGET
+    ) -> JsonObject:
         """Call an operation and give its answer, ``{}`` when it has none.
 
-        Raises ServiceRefused with the service's own error, ServiceUnreachable when no answer came.
+        ``target`` is the name of the API that the operation belongs to. Raises ServiceRefused with the service's own
+        error, ServiceUnreachable when no answer came.
         """
         body = orjson.dumps(document, default=_base64_of)
+        headers = {_WAIT_HEADER: str(wait_ms)} if wait_ms > 0 else _NO_HEADERS
         for attempt in range(1, ATTEMPT_COUNT_MAX + 1):
             try:
-                async with self._connections:
-                    answer = await self._send(operation, body, wait_ms=wait_ms)
-                return _document_of(operation, answer)
-            except ServiceRefused as refused:
-                if not refused.is_temporary or attempt == ATTEMPT_COUNT_MAX:
+                answer = await self.call_once(operation, body, headers=headers, wait_ms=wait_ms, target=target)
+            except (ServiceRefused, ServiceUnreachable) as failure:
+                is_final = isinstance(failure, ServiceRefused) and not failure.is_temporary
+                if is_final or attempt == ATTEMPT_COUNT_MAX or not self._budget.pay():
                     raise
-                base_ms = THROTTLE_PAUSE_MS_BASE if refused.is_throttle else PAUSE_MS_BASE
-            except ServiceUnreachable:
-                if attempt == ATTEMPT_COUNT_MAX:
-                    raise
-                base_ms = PAUSE_MS_BASE
-            pause_ms = uniform(0, base_ms * 2 ** (attempt - 1))  # noqa: S311 - jitter guards no secret
-            await asyncio.sleep(pause_ms / 1000)
+                await asyncio.sleep(_pause_s(failure, attempt=attempt))
+            else:
+                self._budget.succeeded(retry_count=attempt - 1)
+                return answer
         raise AssertionError
 
-    async def _send(self, operation: str, body: bytes, *, wait_ms: int) -> _Answer:
+    async def call_once(
+        self,
+        operation: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        wait_ms: int = 0,
+        target: str = KINESIS_TARGET,
+    ) -> JsonObject:
+        """Send one request with a body of JSON, and headers beside the usual ones; what fails is not repeated.
+
+        Raises ServiceRefused and ServiceUnreachable.
+        """
+        async with self._connections:
+            answer = await self._send(target, operation, body, headers=headers, wait_ms=wait_ms)
+        return document_of(operation, answer)
+
+    async def events(self, operation: str, document: JsonObject) -> AsyncGenerator[JsonObject, None]:
+        """Call an operation that answers with an event stream, and give its events until the service ends it.
+
+        The call is sent once. It holds a connection beside those of the other calls for as long as it lasts. Raises
+        ServiceRefused, at once or after some events, and ServiceUnreachable.
+        """
         assert self._session is not None, "a client is used inside `async with`"
-        headers = self._signed_headers(operation, body)
+        body = orjson.dumps(document, default=_base64_of)
+        headers = await self._signed_headers(KINESIS_TARGET, operation, body, _NO_HEADERS)
+        try:
+            async with self._session.post(f"{self.endpoint}/", data=body, headers=headers) as response:
+                if response.status >= 400:
+                    document_of(operation, Answer(response.status, response.headers, await response.read()))
+                request_id = response.headers.get("x-amzn-RequestId", "")
+                while (message := await _next_message(response.content)) is not None:
+                    event = event_of(decode(message), request_id=request_id)
+                    if event is not None:
+                        yield event
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, MessageDamaged) as error:
+            raise ServiceUnreachable(self.endpoint, reason_of(error)) from error
+
+    async def _send(
+        self, target: str, operation: str, body: bytes, *, headers: Mapping[str, str], wait_ms: int
+    ) -> Answer:
+        assert self._session is not None, "a client is used inside `async with`"
+        signed = await self._signed_headers(target, operation, body, headers)
         timeout = None
         if wait_ms > 0:
-            headers[_WAIT_HEADER] = str(wait_ms)
             timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S + wait_ms / 1000)
         try:
             # aiohttp writes a large body piece by piece, and lets others run between, only when it is a file.
             data = body if len(body) < LARGE_BODY_BYTE_COUNT else BytesIO(body)
-            async with self._session.post(f"{self.endpoint}/", data=data, headers=headers, timeout=timeout) as response:
-                return _Answer(response.status, response.headers, await response.read())
+            async with self._session.post(f"{self.endpoint}/", data=data, headers=signed, timeout=timeout) as response:
+                return Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServiceUnreachable(self.endpoint, reason_of(error)) from error
 
-    def _signed_headers(self, operation: str, body: bytes) -> dict[str, str]:
+    async def _signed_headers(
+        self, target: str, operation: str, body: bytes, more: Mapping[str, str]
+    ) -> dict[str, str]:
         headers = {
             "host": self._host,
             "content-type": _CONTENT_TYPE,
-            "x-amz-target": _TARGET_PREFIX + operation,
+            "x-amz-target": f"{target}.{operation}",
+            **more,
         }
         request = SignedRequest("POST", "/", "", headers, body)
         return headers | sign(
             request,
-            self._credentials,
+            await self._credentials.credentials(),
             region=self.region,
             service="kinesis",
             now_ms=time.time_ns() // 1_000_000,
         )
 
 
+async def _next_message(content: aiohttp.StreamReader) -> bytes | None:
+    """Read one whole message; None at the end of them all."""
+    try:
+        prelude = await content.readexactly(PRELUDE_BYTE_COUNT)
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        return None
+    return prelude + await content.readexactly(whole_byte_count(prelude) - len(prelude))
+
+
+def _pause_s(failure: ServiceRefused | ServiceUnreachable, *, attempt: int) -> float:
+    is_throttle = isinstance(failure, ServiceRefused) and failure.is_throttle
+    base_ms = THROTTLE_PAUSE_MS_BASE if is_throttle else PAUSE_MS_BASE
+    return uniform(0, base_ms * 2 ** (attempt - 1)) / 1000  # noqa: S311 - jitter guards no secret
+
+
 def _base64_of(value: object) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return b64encode_as_string(value)
     raise TypeError
-
-
-def _document_of(operation: str, answer: _Answer) -> JsonObject:
-    """Read an answer. Raises ServiceRefused when it is an error."""
-    request_id = answer.headers.get("x-amzn-RequestId", "")
-    try:
-        document = orjson.loads(answer.body) if answer.body else {}
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        # Not from the service: a proxy's page, or another server altogether.
-        sentence = f"the endpoint answered HTTP {answer.status} with something that is not JSON"
-        raise ServiceRefused("UnreadableAnswer", sentence, status=answer.status, request_id=request_id)
-    if answer.status >= 400:
-        code = str(document.get("__type", "")).rpartition("#")[2] or f"HTTP {answer.status}"
-        sentence = str(document.get("message") or document.get("Message") or "")
-        raise ServiceRefused(code, sentence, status=answer.status, request_id=request_id)
-    if operation == "GetRecords":
-        for record in document["Records"]:
-            record["Data"] = b64decode(record["Data"])
-    return document
