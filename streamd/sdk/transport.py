@@ -11,7 +11,7 @@ Everything else is raised at once.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from io import BytesIO
 from random import uniform
 from typing import Final
@@ -130,11 +130,8 @@ class Transport:
             async with self._session.post(f"{self.endpoint}/", data=body, headers=headers) as response:
                 if response.status >= 400:
                     document_of(operation, Answer(response.status, response.headers, await response.read()))
-                request_id = response.headers.get("x-amzn-RequestId", "")
-                while (message := await _next_message(response.content)) is not None:
-                    event = event_of(decode(message), request_id=request_id)
-                    if event is not None:
-                        yield event
+                async for event in _events_of(response):
+                    yield event
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, MessageDamaged) as error:
             raise ServiceUnreachable(self.endpoint, reason_of(error)) from error
 
@@ -171,6 +168,14 @@ class Transport:
             service="kinesis",
             now_ms=time.time_ns() // 1_000_000,
         )
+
+
+async def _events_of(response: aiohttp.ClientResponse) -> AsyncIterator[JsonObject]:
+    request_id = response.headers.get("x-amzn-RequestId", "")
+    while (message := await _next_message(response.content)) is not None:
+        event = event_of(decode(message), request_id=request_id)
+        if event is not None:
+            yield event
 
 
 async def _next_message(content: aiohttp.StreamReader) -> bytes | None:

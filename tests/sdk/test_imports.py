@@ -1,0 +1,65 @@
+"""What the SDK loads: aiohttp and orjson are enough, and nothing of the server comes along."""
+
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import streamd.sdk
+
+# aiohttp's own needs, and pybase64, which is used where it is and not needed.
+_ALLOWED = {
+    "aiohappyeyeballs",
+    "aiohttp",
+    "aiosignal",
+    "attr",
+    "brotli",
+    "cython_runtime",
+    "frozenlist",
+    "idna",
+    "multidict",
+    "orjson",
+    "propcache",
+    "streamd",
+    "typing_extensions",
+    "yarl",
+}
+_LIST_LOADED = """
+import importlib, json, sys
+hidden = set(json.loads(sys.argv[2]))
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Hide())
+before = set(sys.modules)
+for name in json.loads(sys.argv[1]):
+    importlib.import_module(name)
+print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
+"""
+_MODULES = [f"streamd.sdk.{found.name}" for found in pkgutil.iter_modules(streamd.sdk.__path__)]
+
+
+def loaded(modules: list[str], *, hidden: list[str]) -> set[str]:
+    command = [sys.executable, "-c", _LIST_LOADED, json.dumps(modules), json.dumps(hidden)]
+    ended = subprocess.run(command, capture_output=True, check=False, cwd=Path.cwd())
+    assert ended.returncode == 0, ended.stderr.decode()
+    return set(json.loads(ended.stdout)) - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("module", ["streamd.sdk", *_MODULES])
+def test_a_part_of_the_sdk_loads_aiohttp_and_orjson_at_most(module: str) -> None:
+    third_parties = {name for name in loaded([module], hidden=[]) if not name.startswith("_")}
+
+    assert third_parties - {"pybase64"} <= _ALLOWED
+
+
+def test_the_sdk_does_without_pybase64() -> None:
+    names = loaded(_MODULES, hidden=["pybase64", "lmdb", "uvloop", "click", "prometheus_client", "xxhash"])
+
+    assert {"aiohttp", "orjson"} <= names
