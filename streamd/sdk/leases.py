@@ -9,54 +9,11 @@ beat for too long on a clock of its own may take its leases. The store decides e
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
+
+from streamd.core.lease import AT_END, Lease, Member, Place, Snapshot, Start
 
 __all__ = ["AT_END", "Lease", "LeaseStore", "Member", "Place", "Snapshot", "Start"]
-
-Place = str
-"""How far a shard was read: ``"TRIM_HORIZON"`` before anything was, a time as ``"AT:<milliseconds since 1970>"`` (read
-from the first record that arrived then or later), ``AT_END`` after its last record, else the sequence number of the
-last record that need not be read again."""
-
-AT_END: Final[Place] = "SHARD_END"
-"""The place of a shard that was closed and is read to its end: only then are its children read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """Where a new group begins: ``"TRIM_HORIZON"``, or at a time (LATEST is the time at which the group was made)."""
-
-    place: Place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A shard's lease. ``owner`` is a member's id, None while nobody reads the shard."""
-
-    shard_id: str
-    parent_ids: tuple[str, ...]
-    owner: str | None
-    epoch: int
-    place: Place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A member. Its beat grows while it lives; ``about`` is for people (host and process)."""
-
-    member_id: str
-    beat: int
-    about: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """A group at one moment."""
-
-    start: Start
-    members: tuple[Member, ...]
-    leases: tuple[Lease, ...]
 
 
 class LeaseStore(Protocol):
