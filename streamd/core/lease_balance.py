@@ -33,8 +33,10 @@ FORGET_TIMEOUT_COUNT: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasePlan:
-    """What one member is to do: leases to acquire under the epochs they have, shards to give up once they are at rest,
-    and members to forget.
+    """What one member is to do.
+
+    ``acquire`` are leases to take under the epochs they have, ``give_up`` shards to release once their batch is done,
+    ``forget`` members that are gone.
     """
 
     acquire: tuple[Lease, ...] = ()
@@ -67,9 +69,7 @@ class Pulses:
     def silent(self, *, timeout_count: int = 1) -> frozenset[str]:
         """List the members that had not beaten for so many timeouts when they were last looked at."""
         silent_ms_min = self._timeout_ms * timeout_count
-        return frozenset(
-            member_id for member_id, (_, silent_ms) in self._silence.items() if silent_ms >= silent_ms_min
-        )
+        return frozenset(member_id for member_id, (_, silent_ms) in self._silence.items() if silent_ms >= silent_ms_min)
 
 
 def ready_leases(snapshot: Snapshot) -> list[Lease]:
@@ -162,8 +162,8 @@ def _portion(
 ) -> tuple[Lease, ...]:
     """Give a member's portion of the free leases: those before it in order take theirs first, so that nobody races."""
     taken = 0
-    for living_id in owned:
-        need = max(0, share[living_id] - len(owned[living_id]))
+    for living_id, shard_ids in owned.items():
+        need = max(0, share[living_id] - len(shard_ids))
         if living_id == member_id:
             return tuple(free[taken : taken + need])
         taken += need
