@@ -11,7 +11,7 @@ from streamd.core.aggregation import deaggregate
 from streamd.core.lease import Place
 from streamd.sdk.answers import JsonObject
 
-__all__ = ["RECORD_OVERHEAD_BYTE_COUNT", "Batch", "Record", "records_of"]
+__all__ = ["Batch", "Record", "records_of"]
 
 # What a record costs in memory beside its data and key: three objects' heads, its number, its time.
 RECORD_OVERHEAD_BYTE_COUNT: Final = 300
@@ -73,11 +73,9 @@ class Batch:
 
 def records_of(rows: Sequence[JsonObject]) -> tuple[list[Record], int]:
     """Make records of those in an answer; they, and about how many bytes of memory they take."""
+    arrival = "ApproximateArrivalTimestamp"
     records = [
-        Record(
-            row["Data"], row["PartitionKey"], row["SequenceNumber"], round(row["ApproximateArrivalTimestamp"] * 1000)
-        )
-        for row in rows
+        Record(row["Data"], row["PartitionKey"], row["SequenceNumber"], round(row[arrival] * 1000)) for row in rows
     ]
     if any([record.data.startswith(_AGGREGATE_MAGIC) for record in records]):  # noqa: C419 - twice as quick as lazily
         records = [part for record in records for part in _parts_of(record)]

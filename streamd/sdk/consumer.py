@@ -30,7 +30,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from streamd.core.lease import TRIM_HORIZON, Lease
+from streamd.core.lease import Lease
 from streamd.core.limits import GET_RECORDS_COUNT_MAX, MIB
 from streamd.errors import LeaseLost, StreamdError
 from streamd.sdk.batch import Batch, Record
@@ -55,7 +55,7 @@ class Consumer:
         group: str,
         client: KinesisClient,
         leases: LeaseStore,
-        start: StartWord | datetime = TRIM_HORIZON,
+        start: StartWord | datetime = "TRIM_HORIZON",
         checkpoint: CheckpointMode = "auto",
         place_of: PlaceOf | None = None,
         consumer_arn: str | None = None,

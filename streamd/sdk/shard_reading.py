@@ -14,7 +14,7 @@ from streamd.core.lease import AT_END, TRIM_HORIZON, Place, time_of_place
 from streamd.errors import StreamdError
 from streamd.sdk.answers import JsonObject
 from streamd.sdk.backoff import Backoff, is_passing
-from streamd.sdk.batch import RECORD_OVERHEAD_BYTE_COUNT, records_of
+from streamd.sdk.batch import records_of
 from streamd.sdk.byte_budget import ByteBudget
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.failures import InUse, IteratorExpired, NotFound, RequestInvalid, ServiceRefused, ServiceUnreachable
@@ -32,7 +32,8 @@ WAIT_MS_SUM_MAX: Final = 64_000
 # Connections that reads may take: the client's other ones stay free for beats and checkpoints.
 READ_SLOT_COUNT: Final = 48
 ANSWER_BYTE_COUNT_MIN: Final = 64 * 1024
-RECORD_BYTE_COUNT_GUESS: Final = 1024
+# Until a record was seen it may be large: the first answer is small.
+RECORD_BYTE_COUNT_GUESS: Final = 16 * 1024
 # A clock that is ahead of the service's by so much is waited for.
 CLOCK_SKEW_MS_MAX: Final = 300_000
 
@@ -53,6 +54,7 @@ class PollReader:
         self._stream = stream
         self._budget = budget
         self._record_count_max = record_count_max
+        self.record_byte_count = RECORD_BYTE_COUNT_GUESS
         self._slots = asyncio.Semaphore(READ_SLOT_COUNT)
         self._feed_count = 0
 
@@ -93,7 +95,8 @@ class _Polling:
         self._iterator: str | None = None
         self._backoff = Backoff()
         self._interval_s = 0.0
-        self._record_byte_count = RECORD_OVERHEAD_BYTE_COUNT + RECORD_BYTE_COUNT_GUESS
+        # What the other shards hold is the best guess for this one.
+        self._record_byte_count = shared.record_byte_count
         self._answer_byte_count = ANSWER_BYTE_COUNT_MIN * 8
 
     async def run(self) -> None:
@@ -114,24 +117,22 @@ class _Polling:
                 await asyncio.sleep(pause_s)
 
     async def _page(self) -> Page:
-        feed, budget = self._feed, self._shared.budget
+        feed, shared, budget = self._feed, self._shared, self._shared.budget
         if self._iterator is None:
             if feed.read_place == AT_END:
                 return _end()
             self._iterator = await _iterator_at(self._client, self._stream, feed.shard_id, feed.read_place)
-        reserved = min(self._answer_byte_count, self._shared.share_byte_count)
+        reserved = min(self._answer_byte_count, shared.share_byte_count)
         await budget.reserve(reserved)
         try:
-            answer = await self._shared.read(
-                self._iterator, byte_count=reserved, record_byte_count=self._record_byte_count
-            )
+            answer = await shared.read(self._iterator, byte_count=reserved, record_byte_count=self._record_byte_count)
             page = _page_of(answer, after=feed.read_place, ends=answer.get("NextShardIterator") is None)
             budget.hold(page.byte_count)
         finally:
             budget.release(reserved)
         self._iterator = answer.get("NextShardIterator")
         if page.records:
-            self._record_byte_count = page.byte_count // len(page.records)
+            self._record_byte_count = shared.record_byte_count = page.byte_count // len(page.records)
         self._answer_byte_count = max(ANSWER_BYTE_COUNT_MIN, 2 * page.byte_count)
         return page
 

@@ -110,6 +110,8 @@ class SimMember:
                 self._checkpoint(thing, release=True)
             case "forget":
                 at_once(store.leave(_STREAM, _GROUP, member_id=thing))
+            case _:
+                assert step == "give up", "its lease was lost meanwhile"
 
     def _acquire(self, lease: Lease) -> None:
         try:
@@ -233,6 +235,8 @@ class Simulation:
                 self._merge()
             case "expire":
                 self._expire()
+            case _:
+                pass
 
     def _split(self) -> None:
         parent = self.chance.choice([shard for shard in self.shards.values() if shard.is_open])
