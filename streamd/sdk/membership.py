@@ -96,17 +96,18 @@ class Membership:
                 return feed
         return None
 
-    async def commit(self, batch: Batch) -> None:
-        """Checkpoint a batch of a feed. Raises LeaseLost and GroupNotFound."""
+    async def commit(self, batch: Batch, through: str | None = None) -> None:
+        """Checkpoint a batch of a feed, or a part of it. Raises LeaseLost and GroupNotFound."""
+        place = batch.place if through is None else through
         feed = self.feeds.get(batch.shard_id)
         if feed is None or feed.epoch != batch.epoch:
             raise LeaseLost(batch.shard_id, member_id=self._settings.member_id, epoch=batch.epoch)
         async with feed.committing:
             if feed.is_committed(batch):
                 return
-            await self._store(feed, batch.place, release=batch.place == AT_END)
-            feed.committed(batch)
-        if batch.place == AT_END:
+            await self._store(feed, place, release=place == AT_END)
+            feed.committed(batch, place)
+        if place == AT_END:
             self._retire(feed)
 
     async def end(self, feed: ShardFeed) -> None:

@@ -95,7 +95,7 @@ class ShardFeed:
             self._changed.set()
             self._look_for_end()
 
-    def take(self, commit: Callable[[Batch], Awaitable[None]]) -> Batch:
+    def take(self, commit: Callable[[Batch, str | None], Awaitable[None]]) -> Batch:
         """Give out the next batch of a ready feed."""
         assert self.is_ready
         if self._again is not None:
@@ -139,10 +139,10 @@ class ShardFeed:
         """Tell whether this batch or a later one was checkpointed."""
         return batch.number <= self._committed_number
 
-    def committed(self, batch: Batch) -> None:
-        """Take note of an accepted checkpoint."""
-        self._committed_number = batch.number
-        self.committed_place = batch.place
+    def committed(self, batch: Batch, place: Place) -> None:
+        """Take note of an accepted checkpoint, at the end of a batch or in its midst."""
+        self._committed_number = batch.number if place == batch.place else batch.number - 1
+        self.committed_place = place
 
     def lose(self) -> None:
         """Drop what was read, and give out nothing more: the lease is no longer this member's."""
