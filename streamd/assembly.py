@@ -327,6 +327,7 @@ class FunctionsRoom:
             invoker=invoker,
             clock=self._engine.clock,
             role_of=self._role_of,
+            stops_loops_of=self._stops_loops_of,
             retention_ms_of=self._retention_ms_of,
             failures=FailureDelivery(
                 destinations,
@@ -341,6 +342,10 @@ class FunctionsRoom:
     def _role_of(self, arn: str) -> str:
         function = self._registry.find(arn.split(":")[6])
         return "" if function is None else function.latest.role
+
+    def _stops_loops_of(self, arn: str) -> bool:
+        function = self._registry.find(arn.split(":")[6])
+        return function is not None and function.recursion != "Allow"
 
     async def _retention_ms_of(self, arn: str) -> int:
         """Tell how long a stream of this server keeps records; 0 for one elsewhere."""

@@ -5,6 +5,9 @@ the record count, the arrival time in Unix milliseconds, and an XXH3-64 checksum
 block is stored under*, so that a block in the wrong place is found out too. The body is the length of each partition
 key (0xFFFF: the producer gave none), the length of each data blob, the keys joined, the data joined; for a stream that
 is encrypted it is that, sealed (see ``streamd.core.sealing``).
+
+Flags: bit 0 is whether the body is sealed, bits 1 to 5 are how deep in a chain of invocations the records were put (see
+``streamd.core.lineage``).
 """
 
 import struct
@@ -15,6 +18,7 @@ from itertools import accumulate
 from xxhash import xxh3_64
 
 from streamd.core.limits import BLOCK_BYTE_COUNT_MAX
+from streamd.core.lineage import DEPTH_STORED_MAX
 from streamd.core.sealing import SEALING_BYTE_COUNT
 from streamd.errors import FormatUnknown
 
@@ -39,6 +43,7 @@ _HEADER = struct.Struct("<BBHIQ")
 _CHECKSUM = struct.Struct("<Q")
 _BODY_START = _HEADER.size + _CHECKSUM.size
 _ENCRYPTED = 1
+_DEPTH_SHIFT = 1
 _LENGTHS_BYTE_COUNT = 6
 _NO_KEY = 0xFFFF
 
@@ -58,11 +63,15 @@ class RecordColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockHeader:
-    """What a block says of itself. ``key_generation`` is 0 for a block that is not encrypted."""
+    """What a block says of itself. ``key_generation`` is 0 for a block that is not encrypted.
+
+    ``depth`` is how many functions ran one after another until these records were put, 0 to 31.
+    """
 
     record_count: int
     arrival_ms: int
     key_generation: int = 0
+    depth: int = 0
 
     @property
     def is_encrypted(self) -> bool:
@@ -106,7 +115,7 @@ def joined(columns: Sequence[tuple[RecordColumns, int]]) -> Iterator[RecordColum
 
 def encode(header: BlockHeader, body: bytes, *, key: bytes) -> bytes:
     """Write a block that will be stored under ``key``."""
-    flags = _ENCRYPTED if header.is_encrypted else 0
+    flags = (_ENCRYPTED if header.is_encrypted else 0) | header.depth << _DEPTH_SHIFT
     head = _HEADER.pack(FORMAT_VERSION, flags, header.key_generation, header.record_count, header.arrival_ms)
     return b"".join([head, _CHECKSUM.pack(_checksum(key, head, body)), body])
 
@@ -122,10 +131,11 @@ def is_intact(block: bytes, *, key: bytes) -> bool:
 
 def header_of(block: bytes | memoryview) -> BlockHeader:
     """Read a block's header. Raises FormatUnknown for a block of a later format."""
-    version, _, key_generation, record_count, arrival_ms = _HEADER.unpack_from(block)
+    version, flags, key_generation, record_count, arrival_ms = _HEADER.unpack_from(block)
     if version != FORMAT_VERSION:
         raise FormatUnknown("a stored block", found=str(version), known=str(FORMAT_VERSION))
-    return BlockHeader(record_count=record_count, arrival_ms=arrival_ms, key_generation=key_generation)
+    depth = flags >> _DEPTH_SHIFT & DEPTH_STORED_MAX
+    return BlockHeader(record_count=record_count, arrival_ms=arrival_ms, key_generation=key_generation, depth=depth)
 
 
 def counted_byte_count(header: BlockHeader, *, stored_byte_count: int) -> int:

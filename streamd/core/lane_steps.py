@@ -1,4 +1,4 @@
-"""What a free lane does next: forms its batch, waits, gives up what is too old or too large, invokes, closes a window.
+"""What a free lane does next: forms its batch, waits, gives up what may not be tried, invokes, closes a window.
 
 These are the rules without the outcomes: nothing here changes what is finished.
 """
@@ -10,6 +10,7 @@ from typing import Final
 
 from streamd.core.batch_outcomes import Outcome, window_given_up, without_first
 from streamd.core.lane import Lane
+from streamd.core.lineage import is_too_deep
 from streamd.core.mapping_events import EVENT_BYTE_COUNT_MAX, Envelope, RecordEvents, plain_envelope, window_envelope
 from streamd.core.mapping_records import QueuedRecord
 from streamd.core.mapping_settings import MappingSettings
@@ -24,13 +25,17 @@ WINDOW_GRACE_MS: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What a step depends on beside the lane. ``fed`` is the last sequence number fed, ``has_room`` for more."""
+    """What a step depends on beside the lane. ``fed`` is the last sequence number fed, ``has_room`` for more.
+
+    ``stops_loops`` is whether records that are too deep in a chain of invocations are given up.
+    """
 
     now_ms: int
     has_more: bool
     is_ended: bool
     has_room: bool
     fed: str | None
+    stops_loops: bool = False
 
 
 class LaneSteps:
@@ -54,7 +59,7 @@ class LaneSteps:
             if due_ms is None or due_ms > moment.now_ms:
                 return due_ms
             self._begin(lane)
-        return self._try(index, lane, moment.now_ms)
+        return self._try(index, lane, moment)
 
     def window_of(self, record: QueuedRecord) -> int:
         """Tell the start of the window that a record counts in. A late record counts in the window that is open."""
@@ -140,8 +145,13 @@ class LaneSteps:
     def _spans_windows(self, first: QueuedRecord, second: QueuedRecord) -> bool:
         return self.window_of(second) > self.window_of(first)
 
-    def _try(self, index: int, lane: Lane, now_ms: int) -> Invoke | Outcome | int:
-        part = lane.parts[0]
+    def _try(self, index: int, lane: Lane, moment: Moment) -> Invoke | Outcome | int:
+        part, now_ms = lane.parts[0], moment.now_ms
+        if moment.stops_loops:
+            deep_count = sum(1 for _ in takewhile(_is_in_loop, part.records))
+            if deep_count:
+                return without_first(part, deep_count, Condition.TOO_DEEP, window=self.window)
+            self._cut(lane, sum(1 for _ in takewhile(lambda record: not _is_in_loop(record), part.records)))
         if self._settings.age_ms_max >= 0:
             old_ms = self._old_ms(part.records[0])
             if old_ms <= now_ms:
@@ -197,6 +207,10 @@ class LaneSteps:
             is_final=is_final,
             is_early=is_final and window is not None and window.is_early,
         )
+
+
+def _is_in_loop(record: QueuedRecord) -> bool:
+    return record.depth > 0 and is_too_deep(record.depth)
 
 
 def _fitting_count(records: Sequence[QueuedRecord], room: int) -> int:

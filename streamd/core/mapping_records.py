@@ -12,13 +12,15 @@ class SourceRecords:
     """Records of one shard, oldest first, as columns of equal length.
 
     Sequence numbers are decimals that grow. For Kinesis ``data`` is the blob as it was put; for DynamoDB it is the
-    whole record of the stream as JSON, and ``partition_keys`` are the items' primary keys as JSON.
+    whole record of the stream as JSON, and ``partition_keys`` are the items' primary keys as JSON. ``depths`` are how
+    deep in a chain of invocations each was put; there are none where nobody knows.
     """
 
     sequence_numbers: Sequence[str]
     partition_keys: Sequence[bytes | None]
     data: Sequence[bytes]
     arrivals_ms: Sequence[int]
+    depths: Sequence[int] = ()
 
     def __len__(self) -> int:
         return len(self.sequence_numbers)
@@ -30,6 +32,7 @@ class SourceRecords:
             [self.partition_keys[place] for place in places],
             [self.data[place] for place in places],
             [self.arrivals_ms[place] for place in places],
+            [self.depths[place] for place in places] if self.depths else (),
         )
 
 
@@ -45,3 +48,5 @@ class QueuedRecord(NamedTuple):
     arrival_ms: int
     event: bytes
     """The record as JSON, as the function gets it."""
+    depth: int = 0
+    """How many functions ran one after another until it was put."""

@@ -26,6 +26,7 @@ class Condition(StrEnum):
     RETRIES_EXHAUSTED = "RetryAttemptsExhausted"
     AGE_EXCEEDED = "RecordAgeExceeded"
     TOO_LARGE = "RecordTooLarge"
+    TOO_DEEP = "RecursiveInvocation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,11 @@ class Invoke:
     first_number: str | None
     last_number: str | None
     pieces: tuple[bytes, Sequence[QueuedRecord], bytes] = field(repr=False)
+
+    @property
+    def depth(self) -> int:
+        """How many functions ran one after another until the deepest of its records was put."""
+        return max([record.depth for record in self.pieces[1]], default=0)
 
     def payload(self) -> bytes:
         """Write the event."""

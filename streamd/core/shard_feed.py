@@ -80,7 +80,8 @@ class ShardFeed:
             records = records.at(wanted)
             befores = [befores[place] for place in wanted]
             places = [places[place] for place in wanted]
-        columns = places, records.sequence_numbers, befores, records.arrivals_ms, self._events.write(records)
+        depths = records.depths or [0] * len(records)
+        columns = places, records.sequence_numbers, befores, records.arrivals_ms, self._events.write(records), depths
         queued = list(map(QueuedRecord._make, zip(*columns, strict=True)))
         if self._lane_count == 1:
             return [queued]

@@ -111,11 +111,12 @@ class ShardProcessor:
         """Note that the shard is closed and all its records were fed."""
         self._is_ended = True
 
-    def steps(self, now_ms: int, *, has_more: bool = False, horizon_ms: int = 0) -> Steps:
+    def steps(self, now_ms: int, *, has_more: bool = False, horizon_ms: int = 0, stops_loops: bool = False) -> Steps:
         """Tell what to do now.
 
         ``has_more``: whether the source may hold records that were not fed yet, as it may until a read found nothing;
         the clock does not close a tumbling window before. ``horizon_ms``: retention has ended what arrived before.
+        ``stops_loops``: what was put too deep in a chain of invocations is given up without a try.
         """
         invokes: list[Invoke] = []
         settles: list[Settle] = []
@@ -129,6 +130,7 @@ class ShardProcessor:
             is_ended=self._is_ended,
             has_room=self.room().record_count > 0,
             fed=self._feed.last,
+            stops_loops=stops_loops,
         )
         for index in free:
             match self._rules.next(index, self._lanes[index], moment):

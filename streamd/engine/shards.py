@@ -58,6 +58,7 @@ class ReadBatch:
     keys: list[bytes | None] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
     is_encrypted: list[bool] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
     byte_count: int = 0
     behind_ms: int = 0
     next_after: int | None = 0
@@ -84,27 +85,29 @@ class Shards:
         self._clock = clock
         self._turn = count()
 
-    async def put(self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None) -> Outcomes:
+    async def put(
+        self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None, depth: int = 0
+    ) -> Outcomes:
         """Store the records of one caller, as ``put_each`` does. Raises also BlockDamaged, whichever shard is."""
-        outcomes = await self.put_each(stream, records, hash_keys=hash_keys)
+        outcomes = await self.put_each(stream, records, hash_keys=hash_keys, depth=depth)
         for damage in outcomes.damage_by_place.values():
             raise damage
         return outcomes
 
     async def put_each(
-        self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None
+        self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None, depth: int = 0
     ) -> Outcomes:
         """Store records, each in the shard that owns its hash key; an outcome for each, in order.
 
-        ``hash_keys`` are the explicit ones. Records of one call that go to one shard are stored together. Raises
-        StoreFull and StoreFailed (records of earlier rounds of a raced reshard may be stored by then, unacknowledged),
-        StreamNotFound, MasterKeyMissing.
+        ``hash_keys`` are the explicit ones, ``depth`` is how deep in a chain of invocations the caller is. Records of
+        one call that go to one shard are stored together. Raises StoreFull and StoreFailed (records of earlier rounds
+        of a raced reshard may be stored by then, unacknowledged), StreamNotFound, MasterKeyMissing.
         """
         outcomes = Outcomes.none_yet(len(records.data))
         pending: Sequence[int] = range(len(records.data))
         for _ in range(CLOSED_RETRY_COUNT_MAX):
             routes = self._route(stream, records, hash_keys, pending)
-            pending = await self._put_once(stream, records, routes, outcomes)
+            pending = await self._put_once(stream, records, routes, outcomes, depth=depth)
             if not pending:
                 return outcomes
             await self._resharder.finish(stream.name, is_forced=True)
@@ -200,6 +203,8 @@ class Shards:
         records: RecordColumns,
         routes: dict[Shard, Sequence[int]],
         outcomes: Outcomes,
+        *,
+        depth: int,
     ) -> list[int]:
         """Append along these routes and note the outcomes; the places whose shard turned out to be closed."""
         data_key = self._keys.current(stream)
@@ -211,7 +216,7 @@ class Shards:
                 continue
             columns = _picked(records, admitted)
             key = ShardKey(stream.number, shard.index)
-            batches.append(ShardBatch(key, columns, columns.byte_count, data_key))
+            batches.append(ShardBatch(key, columns, columns.byte_count, data_key, depth))
             routed.append((shard, admitted))
         closed: list[int] = []
         found = await self._store.append(batches) if batches else []
@@ -279,6 +284,7 @@ class Shards:
         batch.keys += columns.keys
         batch.data += columns.data
         batch.is_encrypted += [header.is_encrypted] * (last - first)
+        batch.depths += [header.depth] * (last - first)
         batch.byte_count = batch.byte_count_max - room
         return block.position + last - 1
 

@@ -13,7 +13,8 @@ class Delivery:
 
     ``attributes`` stand beside the body where the target has such (a queue's messages). ``key`` names the document
     where the target keeps it under a name (a bucket, a folder); ``request_id`` spreads it over a stream's shards.
-    ``is_record`` is whether it is the record of an asynchronous invocation, which an event bus wraps.
+    ``is_record`` is whether it is the record of an asynchronous invocation, which an event bus wraps. ``depth`` is how
+    deep in a chain of invocations it is sent.
     """
 
     body: bytes
@@ -21,6 +22,7 @@ class Delivery:
     request_id: str
     attributes: Mapping[str, str] = field(default_factory=dict)
     is_record: bool = False
+    depth: int = 0
 
 
 class Delivers(Protocol):

@@ -36,4 +36,5 @@ class RegistrySettings:
             settings=function.event_settings.get(name.qualifier or LATEST, EventSettings()),
             dead_letter=self._registry.configuration(function, version).dead_letter,
             is_stopped=function.reserved == 0,
+            stops_loops=function.recursion != "Allow",
         )

@@ -32,7 +32,7 @@ class Concurrency(Protocol):
 class Enqueues(Protocol):
     """Takes asynchronous invocations. They are durable when it returns."""
 
-    async def enqueue(self, arn: str, payload: bytes, *, request_id: str | None = None) -> str:
+    async def enqueue(self, arn: str, payload: bytes, *, request_id: str | None = None, depth: int = 0) -> str:
         """Keep an event for a function, version or alias; its request id. Raises QueueFull."""
         ...
 

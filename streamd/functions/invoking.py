@@ -7,6 +7,7 @@ import orjson
 
 from streamd.core.event_stream import Message, encode
 from streamd.core.function import Function
+from streamd.core.lineage import depth_of, is_too_deep
 from streamd.errors import FunctionMissing, PackageInvalid, QueueFull, SandboxFailed
 from streamd.functions.calls import Answer, Call
 from streamd.functions.faults import Fault, invalid
@@ -32,9 +33,10 @@ async def invoke(host: Host, call: Call) -> Answer:
         case "DryRun":
             return Answer(status=204)
         case "Event":
-            request_id = await _keep(host, arn, _payload(call.body, byte_count_max=_EVENT_BYTE_COUNT_MAX))
+            request_id = await _keep(host, call, arn)
             return Answer(status=202, body=b"", headers={"x-amzn-RequestId": request_id})
         case _:
+            _refuse_loop(function, call)
             finished = await _run(host, call, arn)
     headers = {"X-Amz-Executed-Version": finished.version, "x-amzn-RequestId": finished.request_id}
     if finished.error is not None:
@@ -47,7 +49,7 @@ async def invoke(host: Host, call: Call) -> Answer:
 async def invoke_async(host: Host, call: Call) -> Answer:
     """Keep an event for later. Raises Fault."""
     function, name = host.named(call.members["FunctionName"])
-    await _keep(host, _arn(host, function, name), _payload(call.body, byte_count_max=_EVENT_BYTE_COUNT_MAX))
+    await _keep(host, call, _arn(host, function, name))
     return Answer(status=202, document={"Status": 202})
 
 
@@ -57,6 +59,7 @@ async def invoke_with_response_stream(host: Host, call: Call) -> Answer:
     arn = _arn(host, function, name)
     if call.get("InvocationType") == "DryRun":
         return Answer(status=204)
+    _refuse_loop(function, call)
     finished = await _run(host, call, arn)
     end: dict[str, str] = {}
     messages = []
@@ -87,6 +90,20 @@ def _arn(host: Host, function: Function, name: FunctionName) -> str:
     return arn
 
 
+def _depth(call: Call) -> int:
+    return depth_of(call.headers.get("x-amzn-trace-id"))
+
+
+def _refuse_loop(function: Function, call: Call) -> None:
+    """Stop a chain of functions that call each other without end; the queue stops those of events. Raises Fault."""
+    if function.recursion != "Allow" and is_too_deep(_depth(call)):
+        sentence = (
+            "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services "
+            "resources and stopped your function's invocation."
+        )
+        raise Fault(400, "RecursiveInvocationException", {"Type": "User", "Message": sentence})
+
+
 async def _run(host: Host, call: Call, arn: str) -> Finished:
     invocation = Invocation(
         request_id=str(uuid.uuid4()),
@@ -94,6 +111,7 @@ async def _run(host: Host, call: Call, arn: str) -> Finished:
         payload=_payload(call.body, byte_count_max=_PAYLOAD_BYTE_COUNT_MAX),
         trigger=Trigger.API,
         client_context=_client_context(call.get("ClientContext")),
+        depth=_depth(call),
     )
     try:
         return await host.invoker.invoke(invocation, may_wait=False)
@@ -106,9 +124,10 @@ async def _run(host: Host, call: Call, arn: str) -> Finished:
         raise Fault(500, "ServiceException", {"Type": "Service", "Message": f"{arn}: {failure}"}) from None
 
 
-async def _keep(host: Host, arn: str, payload: bytes) -> str:
+async def _keep(host: Host, call: Call, arn: str) -> str:
+    payload = _payload(call.body, byte_count_max=_EVENT_BYTE_COUNT_MAX)
     try:
-        return await host.queue.enqueue(arn, payload)
+        return await host.queue.enqueue(arn, payload, depth=_depth(call))
     except QueueFull as full:
         document = {"Reason": "CallerRateLimitExceeded", "Type": "User", "message": str(full)}
         raise Fault(429, "TooManyRequestsException", document) from None

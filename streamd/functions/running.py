@@ -54,13 +54,17 @@ class Runnable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """One call of a function: ``arn`` as it was invoked, with its qualifier if it had one; ``payload`` is JSON."""
+    """One call of a function: ``arn`` as it was invoked, with its qualifier if it had one; ``payload`` is JSON.
+
+    ``depth`` is how many functions ran one after another until it was asked for.
+    """
 
     request_id: str
     arn: str
     payload: bytes
     trigger: Trigger
     client_context: str | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

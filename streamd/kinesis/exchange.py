@@ -18,13 +18,17 @@ Answer: TypeAlias = Mapping[str, Any] | bytes | AsyncGenerator[bytes, None] | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call of an operation: its checked members, and what else of the request an operation may need."""
+    """One call of an operation: its checked members, and what else of the request an operation may need.
+
+    ``depth`` is how deep in a chain of invocations the caller is.
+    """
 
     operation: str
     members: Mapping[str, Any]
     region: str
     codec: Codec
     wait_ms: int = 0
+    depth: int = 0
 
     def get(self, member: str) -> Any:
         """Give a member, None when it was not sent."""

@@ -13,6 +13,7 @@ from random import getrandbits
 from typing import Protocol
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX, WAIT_MS_MAX
+from streamd.core.lineage import depth_of
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import Caller, SignedRequest
 from streamd.engine.engine import Engine
@@ -160,6 +161,7 @@ class KinesisDialect:
             region=caller.region,
             codec=codec,
             wait_ms=_wait_ms(request.headers),
+            depth=depth_of(request.headers.get("x-amzn-trace-id")),
         )
         if self._engine.quotas.is_on:
             self._take_call(call)

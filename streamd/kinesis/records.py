@@ -44,7 +44,7 @@ async def put_record(engine: Engine, call: Call) -> Answer:
         _check_ordering(engine, stream, ordering)
     _check_sizes(stream, columns, path="data")
     _end_dry_run(call)
-    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys)
+    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys, depth=call.depth)
     (shard_id,), (sequence_number,) = outcomes.shard_ids, outcomes.sequence_numbers
     if sequence_number is None:
         raise Fault(_THROTTLED, throttle_sentence(engine, stream, shard_id))
@@ -61,7 +61,7 @@ async def put_records(engine: Engine, call: Call) -> Answer:
     if columns.byte_count > PUT_RECORDS_BYTE_COUNT_MAX:
         raise invalid_argument("Records size exceeds 10 MB limit")
     _end_dry_run(call)
-    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys)
+    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys, depth=call.depth)
     count_put(engine, stream, columns, outcomes)
     rows = [
         {"SequenceNumber": number, "ShardId": shard_id}

@@ -60,8 +60,10 @@ class Snapshot:
 
 
 class LeaseStore(Protocol):
-    """Keeps the groups of one stream's readers. ``stream`` is its name; every coroutine may raise ServiceRefused and
-    ServiceUnreachable, and all but ``open_group`` raise GroupNotFound for a group that is not there (any more).
+    """Keeps the groups of a stream's readers. ``stream`` is its name.
+
+    Every coroutine may raise ServiceRefused and ServiceUnreachable, and all but ``open_group`` and ``groups`` raise
+    GroupNotFound for a group that is not there (any more).
     """
 
     async def open_group(self, stream: str, group: str, *, start: Start) -> Start:

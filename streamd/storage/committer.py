@@ -31,7 +31,7 @@ __all__ = ["AppendOutcome", "Committer"]
 
 AppendOutcome: TypeAlias = Appended | ShardClosed | ShardMissing | BlockDamaged
 T = TypeVar("T")
-_GroupKey: TypeAlias = tuple[ShardKey, int]
+_GroupKey: TypeAlias = tuple[ShardKey, int, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -193,7 +193,7 @@ class Committer:
         groups: dict[_GroupKey, list[tuple[int, int, ShardBatch]]] = {}
         for caller, work in enumerate(appends):
             for place, batch in enumerate(work.batches):
-                key = batch.shard, batch.data_key.generation if batch.data_key else 0
+                key = batch.shard, batch.data_key.generation if batch.data_key else 0, batch.depth
                 groups.setdefault(key, []).append((caller, place, batch))
         outcomes: list[list[AppendOutcome]] = [[ShardMissing()] * len(work.batches) for work in appends]
         now_ms = self._now_ms()

@@ -105,12 +105,16 @@ class ShardState(NamedTuple):
 
 
 class ShardBatch(NamedTuple):
-    """Records for one shard, to be sealed when there is a data key; ``byte_count`` is what Kinesis counts."""
+    """Records for one shard, to be sealed when there is a data key; ``byte_count`` is what Kinesis counts.
+
+    ``depth`` is how deep in a chain of invocations they are put.
+    """
 
     shard: ShardKey
     records: RecordColumns
     byte_count: int
     data_key: DataKey | None = None
+    depth: int = 0
 
 
 class Appended(NamedTuple):
@@ -206,7 +210,7 @@ class ShardLog:
         now_ms: int,
         nonces: Iterator[bytes],
     ) -> list[Appended]:
-        """Append batches of one shard and one data key, in order.
+        """Append batches of one shard, one data key and one depth, in order.
 
         ``nonces`` gives fresh random ones for sealing. Raises ShardClosed and ShardMissing, before any write.
         """
@@ -379,8 +383,11 @@ def _block(first: ShardBatch, records: RecordColumns, *, arrival_ms: int, key: b
     count = len(records.data)
     data_key = first.data_key
     if data_key is None:
-        return encode(BlockHeader(record_count=count, arrival_ms=arrival_ms), body, key=key)
+        header = BlockHeader(record_count=count, arrival_ms=arrival_ms, depth=first.depth)
+        return encode(header, body, key=key)
     index = first.shard.shard_index
     sealed = data_key.seal(body, nonce=next(nonces), shard_index=index, record_count=count)
-    header = BlockHeader(record_count=count, arrival_ms=arrival_ms, key_generation=data_key.generation)
+    header = BlockHeader(
+        record_count=count, arrival_ms=arrival_ms, key_generation=data_key.generation, depth=first.depth
+    )
     return encode(header, sealed, key=key)

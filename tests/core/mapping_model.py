@@ -112,8 +112,8 @@ class MappingModel:
             case Condition.AGE_EXCEEDED:
                 assert settings.age_ms_max >= 0, "a record was given up although any age is allowed"
                 assert all(now_ms - each.arrival_ms > settings.age_ms_max for each in failure.records), "it was young"
-            case Condition.TOO_LARGE:
-                raise AssertionError("no record is large here")
+            case Condition.TOO_LARGE | Condition.TOO_DEEP:
+                raise AssertionError("no record is large here, none was caused by a function")
         for number in numbers:
             self.records[number].is_handled = True
             self.records[number].is_given_up = True

@@ -58,20 +58,20 @@ class Poller:
     def feed(self, records: SourceRecords) -> None:
         self.processor.feed(records, now_ms=self.now_ms)
 
-    def invokes(self, *, horizon_ms: int = 0, has_more: bool = False) -> list[Invoke]:
+    def invokes(self, *, horizon_ms: int = 0, has_more: bool = False, stops_loops: bool = False) -> list[Invoke]:
         """Settle whatever needs no invocation, and give the invocations that follow."""
         found: list[Invoke] = []
         while True:
-            steps = self.processor.steps(self.now_ms, horizon_ms=horizon_ms, has_more=has_more)
+            steps = self.processor.steps(self.now_ms, horizon_ms=horizon_ms, has_more=has_more, stops_loops=stops_loops)
             found += steps.invokes
             for settle in steps.settles:
                 self.settle(settle)
             if not steps.settles:
                 return found
 
-    def invoke(self) -> Invoke:
+    def invoke(self, *, stops_loops: bool = False) -> Invoke:
         """Give the one invocation that follows now."""
-        (invoke,) = self.invokes()
+        (invoke,) = self.invokes(stops_loops=stops_loops)
         return invoke
 
     def wake_ms(self) -> int | None:

@@ -1,5 +1,7 @@
 """A mapping's processor, step by step: batches, windows, retries, halves, ages, lanes, and what is stored."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -458,3 +460,28 @@ def test_an_answer_for_a_lane_with_nothing_in_hand_is_a_bug() -> None:
 
     with pytest.raises(AssertionError):
         processor.throttled(0, reason="", now_ms=START_MS, jitter=0)
+
+
+def test_what_was_put_too_deep_in_a_chain_of_invocations_is_given_up_and_everything_beside_it_goes_on() -> None:
+    poller = poller_of(MappingSettings(batch_size=10))
+    depths = [0, 15, 16, 16, 31, 17, 1]
+    poller.feed(replace(records_of(range(len(depths))), depths=depths))
+
+    first = poller.invoke(stops_loops=True)
+    poller.succeed(first)
+    second = poller.invoke(stops_loops=True)
+    poller.succeed(second)
+
+    assert (places_in(first), first.depth) == ([0, 1], 15)
+    assert poller.failures == [("RecursiveInvocation", 3, 1)]
+    assert (places_in(second), second.depth) == ([5, 6], 17)
+    assert poller.stored.checkpoint == number_of(6)
+
+
+def test_a_function_that_may_run_in_a_loop_is_handed_whatever_it_caused() -> None:
+    poller = poller_of(MappingSettings(batch_size=10))
+    poller.feed(replace(records_of(range(2)), depths=[16, 31]))
+
+    invoke = poller.invoke()
+
+    assert (places_in(invoke), invoke.depth) == ([0, 1], 31)

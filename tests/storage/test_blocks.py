@@ -57,6 +57,14 @@ def test_a_block_reads_back_as_it_was_written(records: RecordColumns, arrival_ms
 
 
 @pytest.mark.parametrize("generation", [0, 3], ids=["clear", "sealed"])
+@pytest.mark.parametrize("depth", [0, 1, 31])
+def test_a_block_tells_how_deep_in_a_chain_of_invocations_it_was_put(generation: int, depth: int) -> None:
+    header = BlockHeader(record_count=0, arrival_ms=0, key_generation=generation, depth=depth)
+
+    assert header_of(encode(header, b"", key=KEY)) == header
+
+
+@pytest.mark.parametrize("generation", [0, 3], ids=["clear", "sealed"])
 def test_every_flipped_bit_of_a_block_is_noticed(generation: int) -> None:
     records = RecordColumns([b"key", None, b""], [b"data" * 9, b"", b"\xff"])
     body = body_of(records)

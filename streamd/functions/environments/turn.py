@@ -6,6 +6,7 @@ import math
 import secrets
 from dataclasses import replace
 
+from streamd.core.lineage import lineage
 from streamd.errors import SandboxFailed
 from streamd.functions.running import Finished, Invocation, Runnable
 
@@ -32,9 +33,10 @@ class Turn:
         return self.timer is not None
 
     def trace(self) -> str:
-        """Make up what X-Ray would call it: it is not sampled."""
+        """Make up what X-Ray would call it: it is not sampled. What the function calls is one deeper than it."""
         digits = secrets.token_hex(20)
-        return f"Root=1-{self.started_ms // 1000:08x}-{digits[:24]};Parent={digits[24:]};Sampled=0"
+        path = f"Root=1-{self.started_ms // 1000:08x}-{digits[:24]};Parent={digits[24:]};Sampled=0"
+        return f"{path};{lineage(self.invocation.depth + 1, self.invocation.arn)}"
 
     def client_context(self) -> str | None:
         """Give the client's context as a field of a head can hold it: on one line, in ASCII."""

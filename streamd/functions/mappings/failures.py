@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 
 from streamd.core.failure_documents import failure_document, failure_document_with_payload, failure_key
+from streamd.core.lineage import DEPTH_STORED_MAX
 from streamd.core.mapping import EventSourceMapping
 from streamd.core.mapping_events import RecordEvents
 from streamd.core.mapping_steps import Failure
@@ -74,4 +75,7 @@ class FailureDelivery:
         write = failure_document if is_pointed else failure_document_with_payload
         body = write(failure, events, request_id=request_id, function_arn=mapping.function_arn, now_ms=now_ms)
         key = failure_key(mapping_id=mapping.uuid, shard_id=events.shard_id, now_ms=now_ms, unique_id=str(uuid.uuid4()))
-        return Delivery(body=body, key=key, request_id=request_id)
+        # A destination must not feed what failed back for ever.
+        deepest = max([record.depth for record in failure.records], default=0)
+        depth = min(deepest + 1, DEPTH_STORED_MAX)
+        return Delivery(body=body, key=key, request_id=request_id, depth=depth)

@@ -161,7 +161,7 @@ class LocalCursor:
             self._is_end = True
         else:
             self._after = batch.next_after
-        records = SourceRecords(batch.sequence_numbers, batch.keys, batch.data, batch.arrivals_ms)
+        records = SourceRecords(batch.sequence_numbers, batch.keys, batch.data, batch.arrivals_ms, batch.depths)
         return SourceBatch(records, is_end=self._is_end)
 
     async def _wait_and_read(self, record_count_max: int, byte_count_max: int, wait_s: float) -> ReadBatch | None:

@@ -41,6 +41,7 @@ class MappingTools:
     invoker: Invokes
     clock: Clock
     role_of: Callable[[str], str]
+    stops_loops_of: Callable[[str], bool]
     retention_ms_of: Callable[[str], Awaitable[int]]
     failures: FailureDelivery
     note: Callable[[str, str], None]
@@ -177,6 +178,7 @@ class MappingRunner:
             save=save,
             deliver=deliver,
             horizon_ms=self._horizon_ms,
+            stops_loops=lambda: tools.stops_loops_of(mapping.function_arn),
             note=lambda result: tools.note(mapping.uuid, result),
             count=lambda counters: tools.count(mapping, counters),
             note_age=lambda age_ms: tools.note_age(mapping, age_ms),

@@ -17,7 +17,7 @@ import orjson
 
 from streamd.core.mapping_events import RecordEvents
 from streamd.core.mapping_settings import MappingSettings
-from streamd.core.mapping_steps import Failure, Invoke, MappingCounters, Settle, ShardStatus, Steps
+from streamd.core.mapping_steps import Condition, Failure, Invoke, MappingCounters, Settle, ShardStatus, Steps
 from streamd.core.shard_processor import ShardProcessor
 from streamd.core.shard_progress import ShardProgress
 from streamd.engine.clock import Clock
@@ -25,11 +25,12 @@ from streamd.errors import FunctionMissing, OutsideUnreachable, SourceMissing, S
 from streamd.functions.mappings.sources import Cursor, SourceBatch
 from streamd.functions.running import Finished, Invocation, Invokes, Throttled, Trigger
 
-__all__ = ["FUNCTION_FAILED", "OK", "ShardPoller", "ShardWork"]
+__all__ = ["FUNCTION_FAILED", "LOOP_STOPPED", "OK", "ShardPoller", "ShardWork"]
 
 _LOG = logging.getLogger(__name__)
 OK = "OK"
 FUNCTION_FAILED = "PROBLEM: Function call failed"
+LOOP_STOPPED = "PROBLEM: Function was not called for records that it caused itself in a recursive loop"
 _IDLE_WAIT_S = 60.0
 _TROUBLE_PAUSE_S = 5.0
 _FULL_PAUSE_S = 1.0
@@ -51,6 +52,7 @@ class ShardWork:
     save: Callable[[ShardProgress], Awaitable[None]]
     deliver: Callable[[Failure], Awaitable[bool]]
     horizon_ms: Callable[[], int]
+    stops_loops: Callable[[], bool]
     note: Callable[[str], None]
     count: Callable[[MappingCounters], None]
     note_age: Callable[[int], None]
@@ -107,7 +109,10 @@ class ShardPoller:
             return
         await self._fill(cursor)
         steps = self._processor.steps(
-            self._work.clock.now_ms(), has_more=self._has_more, horizon_ms=self._work.horizon_ms()
+            self._work.clock.now_ms(),
+            has_more=self._has_more,
+            horizon_ms=self._work.horizon_ms(),
+            stops_loops=self._work.stops_loops(),
         )
         for invoke in steps.invokes:
             self._busy_count += 1
@@ -172,7 +177,11 @@ class ShardPoller:
         """Invoke a batch and tell the processor how it went."""
         request_id = str(uuid.uuid4())
         invocation = Invocation(
-            request_id=request_id, arn=self._work.function_arn, payload=invoke.payload(), trigger=Trigger.MAPPING
+            request_id=request_id,
+            arn=self._work.function_arn,
+            payload=invoke.payload(),
+            trigger=Trigger.MAPPING,
+            depth=invoke.depth,
         )
         try:
             finished = await self._work.invoker.invoke(invocation, may_wait=True)
@@ -233,6 +242,8 @@ class ShardPoller:
 
     async def _deliver(self, settle: Settle) -> None:
         for failure in settle.failures:
+            if failure.condition is Condition.TOO_DEEP:
+                self._work.note(LOOP_STOPPED)
             if await self._work.deliver(failure):
                 self._processor.delivered(failure)
         self._settles.append(settle)

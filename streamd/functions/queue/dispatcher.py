@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import NoReturn, Protocol
 
 from streamd.core.function import EventSettings
+from streamd.core.lineage import DEPTH_STORED_MAX, is_too_deep
 from streamd.core.outcomes import Outcome, dead_letter_attributes, destination_record
 from streamd.core.retrying import Ending, Over, Retry, Rules, is_too_old, next_step
 from streamd.engine.clock import Clock
@@ -36,11 +37,15 @@ _LOOK_PAUSE_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTargets:
-    """What a function's settings say of its events, and whether it is stopped (no reserved concurrency at all)."""
+    """What a function's settings say of its events, and whether it is stopped (no reserved concurrency at all).
+
+    ``stops_loops`` is whether it may not run in a loop.
+    """
 
     settings: EventSettings
     dead_letter: str = ""
     is_stopped: bool = False
+    stops_loops: bool = True
 
 
 class SettlesEvents(Protocol):
@@ -183,6 +188,10 @@ class Dispatcher:
         if is_too_old(first_ms=event.first_ms, now_ms=now_ms, rules=rules):
             await self._end(stored, event, targets, condition="EventAgeExceeded")
             return
+        if targets.stops_loops and is_too_deep(event.depth):
+            _LOG.warning("%s is not run for event %s: it runs in a recursive loop", event.arn, event.request_id)
+            await self._end(stored, event, targets, condition="RecursiveInvocation")
+            return
         if event.attempt_count == 0 and event.pause_count == 0:
             self._counts.event_taken(event.arn, age_s=(now_ms - event.first_ms) / 1000)
         ending, finished = await self._run(event, targets)
@@ -212,7 +221,11 @@ class Dispatcher:
         if targets.is_stopped:
             return Ending.STOPPED, None
         invocation = Invocation(
-            request_id=event.request_id, arn=event.arn, payload=event.payload, trigger=Trigger.QUEUE
+            request_id=event.request_id,
+            arn=event.arn,
+            payload=event.payload,
+            trigger=Trigger.QUEUE,
+            depth=event.depth,
         )
         try:
             finished = await self._invoker.invoke(invocation, may_wait=False)
@@ -240,10 +253,12 @@ class Dispatcher:
             ended_ms=self._clock.now_ms(),
         )
         target = targets.settings.on_success if is_good else targets.settings.on_failure
-        if target and not await self._deliver(target, _record_delivery(outcome)):
+        if target and not await self._deliver(target, _record_delivery(outcome, event.depth + 1)):
             self._counts.delivery_failed(event.arn)
         if not is_good:
-            if targets.dead_letter and not await self._deliver(targets.dead_letter, _dead_letter(outcome)):
+            if targets.dead_letter and not await self._deliver(
+                targets.dead_letter, _dead_letter(outcome, event.depth + 1)
+            ):
                 self._counts.dead_letter_failed(event.arn)
             self._counts.event_dropped(event.arn)
         await self._store.events.remove(stored)
@@ -286,16 +301,23 @@ def _qualified(arn: str) -> str:
     return arn if arn.count(":") == 7 else f"{arn}:$LATEST"
 
 
-def _record_delivery(outcome: Outcome) -> Delivery:
-    return Delivery(body=destination_record(outcome), key=_key(outcome), request_id=outcome.request_id, is_record=True)
+def _record_delivery(outcome: Outcome, depth: int) -> Delivery:
+    return Delivery(
+        body=destination_record(outcome),
+        key=_key(outcome),
+        request_id=outcome.request_id,
+        is_record=True,
+        depth=min(depth, DEPTH_STORED_MAX),
+    )
 
 
-def _dead_letter(outcome: Outcome) -> Delivery:
+def _dead_letter(outcome: Outcome, depth: int) -> Delivery:
     return Delivery(
         body=outcome.payload,
         key=_key(outcome),
         request_id=outcome.request_id,
         attributes=dead_letter_attributes(outcome),
+        depth=min(depth, DEPTH_STORED_MAX),
     )
 
 

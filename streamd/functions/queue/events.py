@@ -13,7 +13,10 @@ _RESPONSE_BYTE_COUNT_MAX = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedEvent:
-    """One event. ``pause_count`` counts the tries since the last attempt that were none."""
+    """One event. ``pause_count`` counts the tries since the last attempt that were none.
+
+    ``depth`` is how many functions ran one after another until it was asked for.
+    """
 
     arn: str
     request_id: str
@@ -24,6 +27,7 @@ class QueuedEvent:
     response: bytes | None = None
     error: str | None = None
     version: str = ""
+    depth: int = 0
 
     def to_content(self) -> bytes:
         """Write it down. A response that is very large is not kept: it is told only when the last attempt gave it."""
@@ -39,6 +43,7 @@ class QueuedEvent:
             "response": None if response is None else b64encode(response).decode(),
             "error": self.error,
             "version": self.version,
+            "depth": self.depth,
         }
         # JSON holds no newline that is not escaped, so the first one ends the head.
         return orjson.dumps(head) + b"\n" + self.payload

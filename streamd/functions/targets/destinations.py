@@ -50,7 +50,7 @@ _THROTTLES: Final = ("Throttl", "ProvisionedThroughputExceeded", "SlowDown", "Li
 class Enqueues(Protocol):
     """Keeps events for functions."""
 
-    async def enqueue(self, arn: str, payload: bytes) -> str:
+    async def enqueue(self, arn: str, payload: bytes, *, depth: int) -> str:
         """Keep an event for a function; its request id. Raises StreamdError."""
         ...
 
@@ -128,7 +128,7 @@ class Destinations:
             raise TargetUnknown(f"{arn} is a function of another account")
 
         async def send(delivery: Delivery) -> None:
-            await self._queue.enqueue(arn, delivery.body)
+            await self._queue.enqueue(arn, delivery.body, depth=delivery.depth)
 
         return send
 
@@ -191,7 +191,7 @@ class Destinations:
         columns = RecordColumns([delivery.request_id.encode()], [delivery.body])
         if columns.byte_count > stream.record_kib_max * 1024:
             raise DeliveryFailed(f"a record of stream {stream_name} may not be as large as this document")
-        outcomes = await engine.shards.put(stream, columns, hash_keys=None)
+        outcomes = await engine.shards.put(stream, columns, hash_keys=None, depth=delivery.depth)
         if outcomes.sequence_numbers[0] is None:
             raise OutsideRefused("ProvisionedThroughputExceededException", "the shard is over its limit", status=400)
         engine.metrics.put(stream.name, record_count=1, byte_count=columns.byte_count)

@@ -71,9 +71,9 @@ class FakeSns:
 class FullQueue:
     """A queue that holds as much as it may."""
 
-    async def enqueue(self, arn: str, payload: bytes, *, request_id: str | None = None) -> str:
+    async def enqueue(self, arn: str, payload: bytes, *, request_id: str | None = None, depth: int = 0) -> str:
         """Refuse it."""
-        raise QueueFull(f"{arn} has too many events waiting ({len(payload)} bytes, {request_id})")
+        raise QueueFull(f"{arn} has too many events waiting ({len(payload)} bytes, {request_id}, depth {depth})")
 
 
 class Doorstep:
