@@ -232,14 +232,13 @@ class LeaseLost(StreamdError):
 class PlaceBehind(StreamdError):
     """A checkpoint would move a shard's place back, which only a seek may: nothing was changed."""
 
-    def __init__(self, shard_id: str, *, place: str, present: str) -> None:
-        super().__init__(shard_id, place, present)
+    def __init__(self, shard_id: str, *, place: str) -> None:
+        super().__init__(shard_id, place)
         self.shard_id = shard_id
         self.place = place
-        self.present = present
 
     def __str__(self) -> str:
-        return f"the place {self.place} of {self.shard_id} lies before {self.present}, where its lease is already"
+        return f"the place {self.place} of {self.shard_id} lies before the one that its lease has already"
 
 
 class MasterKeyMissing(StreamdError):

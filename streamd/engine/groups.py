@@ -92,7 +92,12 @@ class Groups:
         if len(present) + len(new) > LEASE_COUNT_MAX:
             raise GroupFull(f"a group has {LEASE_COUNT_MAX} leases at most")
         for lease in new:
-            await self._change(f"{prefix}lease/{lease.shard_id}", lambda told, lease=lease: told or _row(lease))
+            row = _row(lease)
+
+            def decide(told: dict[str, Any] | None, row: dict[str, Any] = row) -> dict[str, Any]:
+                return told or row
+
+            await self._change(f"{prefix}lease/{lease.shard_id}", decide)
 
     async def acquire(self, number: int, group: str, *, shard_id: str, member_id: str, epoch: int) -> Lease:
         """Take a lease that still has this epoch; it gets the next. Raises GroupNotFound and LeaseLost."""
@@ -113,7 +118,7 @@ class Groups:
             if (lease.owner, lease.epoch) != (member_id, epoch):
                 raise LeaseLost(shard_id, member_id=member_id, epoch=epoch)
             if is_behind(place, lease.place):
-                raise PlaceBehind(shard_id, place=place, present=lease.place)
+                raise PlaceBehind(shard_id, place=place)
             return replace(lease, place=place, owner=None if release else member_id)
 
         await self._change_lease(number, group, shard_id, decide, member_id=member_id, epoch=epoch)
@@ -189,9 +194,7 @@ class Groups:
                 return wanted
             content = None if wanted is None else orjson.dumps(wanted)
             try:
-                await self._store.compare_and_set(
-                    key, content, expected=None if document is None else document.version
-                )
+                await self._store.compare_and_set(key, content, expected=None if document is None else document.version)
             except CatalogConflict:
                 continue
             return wanted
