@@ -10,17 +10,10 @@ from typing import NoReturn
 
 from streamd.config import Config
 from streamd.core.session_keys import SessionKeys
-from streamd.core.tokens import TokenMint
 from streamd.engine.clock import SystemClock
 from streamd.engine.engine import Engine
-from streamd.engine.keys import Keys
 from streamd.engine.on_demand import OnDemandScaler
-from streamd.engine.quotas import LimitsMode, Quotas
-from streamd.engine.reshard import Resharder
 from streamd.engine.retention import Janitor
-from streamd.engine.shards import Shards
-from streamd.engine.streams import Streams
-from streamd.engine.subscriptions import Subscriptions
 from streamd.errors import StoreFailed
 from streamd.functions_door import FunctionsDoor
 from streamd.kinesis.operation import KinesisDialect
@@ -101,27 +94,14 @@ class Worker:
         return STORE_FAILED_STATUS if self._failure else 0
 
     def _engine(self, store: Store, counters: Counters, clock: SystemClock, metrics: Metrics) -> Engine:
-        account = self._config.account
-        streams = Streams(store, clock)
-        resharder = Resharder(store, streams, clock, transition_ms=account.transition_ms)
-        keys = Keys(lambda: self._directory.master_key(self._config.store.master_key))
-        quotas = Quotas(counters, clock, metrics, mode=LimitsMode(account.limits_mode))
-        shards = Shards(store, streams, resharder, keys, quotas, clock)
-        return Engine(
-            store=store,
-            streams=streams,
-            shards=shards,
-            subscriptions=Subscriptions(store, streams, shards, quotas, counters, clock, metrics),
-            resharder=resharder,
-            keys=keys,
-            quotas=quotas,
-            tokens=TokenMint(self._directory.token_secret()),
+        return Engine.on(
+            store,
+            counters=counters,
             clock=clock,
             metrics=metrics,
-            account_id=account.account_id,
-            shard_quota=account.shard_quota,
-            on_demand_stream_quota=account.on_demand_stream_quota,
-            transition_ms=account.transition_ms,
+            account=self._config.account,
+            master_key=lambda: self._directory.master_key(self._config.store.master_key),
+            token_secret=self._directory.token_secret(),
         )
 
     async def _serve(self, engine: Engine) -> None:

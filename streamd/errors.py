@@ -15,6 +15,7 @@ __all__ = [
     "EventMalformed",
     "FormatUnknown",
     "FunctionMissing",
+    "GroupFull",
     "GroupNotFound",
     "IteratorExpired",
     "LeaseLost",
@@ -26,6 +27,7 @@ __all__ = [
     "OutsideUnreachable",
     "PackageInvalid",
     "PatternInvalid",
+    "PlaceBehind",
     "QueueFull",
     "SandboxFailed",
     "ShardClosed",
@@ -199,6 +201,10 @@ class IteratorExpired(StreamdError):
         self.now_ms = now_ms
 
 
+class GroupFull(StreamdError):
+    """A stream has as many groups, or a group as many members or leases, as may be: nothing was added."""
+
+
 class GroupNotFound(StreamdError):
     """A stream has no group of readers of that name (any more)."""
 
@@ -221,6 +227,18 @@ class LeaseLost(StreamdError):
 
     def __str__(self) -> str:
         return f"member {self.member_id} no longer has the lease of {self.shard_id} with epoch {self.epoch}"
+
+
+class PlaceBehind(StreamdError):
+    """A checkpoint would move a shard's place back, which only a seek may: nothing was changed."""
+
+    def __init__(self, shard_id: str, *, place: str) -> None:
+        super().__init__(shard_id, place)
+        self.shard_id = shard_id
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"the place {self.place} of {self.shard_id} lies before the one that its lease has already"
 
 
 class MasterKeyMissing(StreamdError):

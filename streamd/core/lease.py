@@ -7,7 +7,18 @@ present one says.
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["AT_END", "TRIM_HORIZON", "Lease", "Member", "Place", "Snapshot", "Start", "place_at_time", "time_of_place"]
+__all__ = [
+    "AT_END",
+    "TRIM_HORIZON",
+    "Lease",
+    "Member",
+    "Place",
+    "Snapshot",
+    "Start",
+    "is_behind",
+    "place_at_time",
+    "time_of_place",
+]
 
 Place = str
 """How far a shard was read: ``"TRIM_HORIZON"`` before anything was, a time as ``"AT:<milliseconds since 1970>"`` (read
@@ -67,3 +78,17 @@ def place_at_time(time_ms: int) -> Place:
 def time_of_place(place: Place) -> int | None:
     """Give the milliseconds since 1970 of a place that is a time; None for one that is none."""
     return int(place.removeprefix(_TIME_MARK)) if place.startswith(_TIME_MARK) else None
+
+
+def is_behind(place: Place, other: Place) -> bool:
+    """Tell whether a place lies before another of the same shard, as far as places alone tell.
+
+    The beginning and times lie before every record and in no order among themselves; the end lies behind all.
+    """
+    return _order(place) < _order(other)
+
+
+def _order(place: Place) -> tuple[int, int]:
+    if place == AT_END:
+        return 2, 0
+    return (1, int(place)) if place.isdigit() else (0, 0)

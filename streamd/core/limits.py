@@ -18,7 +18,10 @@ __all__ = [
     "EVENT_TABLE_BYTE_COUNT_MAX",
     "GET_RECORDS_BYTE_COUNT_MAX",
     "GET_RECORDS_COUNT_MAX",
+    "GROUP_COUNT_MAX",
     "ITERATOR_AGE_MS_MAX",
+    "LEASE_COUNT_MAX",
+    "MEMBER_COUNT_MAX",
     "ON_DEMAND_SHARD_COUNT",
     "PARTITION_KEY_LENGTH_MAX",
     "PUSH_BYTE_COUNT_MAX",
@@ -81,6 +84,12 @@ DEPLOY_BYTE_COUNT_MAX: Final = 70_167_211
 # Ours: events that wait for functions. Past these a producer hears of it, and the log keeps its room.
 EVENT_COUNT_MAX: Final = 1_000_000
 EVENT_TABLE_BYTE_COUNT_MAX: Final = 4096 * MIB
+
+# Ours: groups of readers. Every beat of a member answers with all leases and members, which so stay a few megabytes; a
+# stream has as many shards at most as a group may have leases.
+GROUP_COUNT_MAX: Final = 1_000
+LEASE_COUNT_MAX: Final = 20_000
+MEMBER_COUNT_MAX: Final = 1_000
 
 # A read verifies a whole block, so a block is kept small enough that a read with a small Limit stays cheap.
 BLOCK_BYTE_COUNT_MAX: Final = 1 * MIB

@@ -14,6 +14,7 @@ import orjson
 
 from streamd.core.stream import Stream
 from streamd.engine.clock import Clock
+from streamd.engine.groups import forget_groups
 from streamd.engine.reshard import Resharder
 from streamd.engine.streams import GRAVE_PREFIX, Streams
 from streamd.errors import CatalogConflict, ShardMissing, StreamdError, StreamNotFound
@@ -118,6 +119,9 @@ class Janitor:
             if document is None:
                 continue
             number = int(name.partition("-")[0])
+            if "-" not in name:
+                # The stream itself is gone, not only some of its shards.
+                await forget_groups(self._store, number)
             for index in orjson.loads(document.content):
                 while not await self._store.drop(ShardKey(number, index)):
                     pass

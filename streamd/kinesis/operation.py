@@ -21,11 +21,12 @@ from streamd.errors import StreamdError
 from streamd.kinesis.codecs import CBOR, JSON, PLAIN_JSON, Codec, codec_of
 from streamd.kinesis.exchange import TARGET_PREFIX, Answer, Call, Handler
 from streamd.kinesis.faults import Fault, InternalFailure, SerializationFailed, UnknownOperation
+from streamd.kinesis.groups import GROUP_HANDLER_BY_OPERATION, GROUP_TARGET_PREFIX
 from streamd.kinesis.operations import HANDLER_BY_OPERATION, LATER_OPERATIONS
 from streamd.kinesis.plain_puts import PlainPut, put_plainly, read_plain_put
 from streamd.kinesis.rates import RATE_BY_OPERATION, RateScope
 from streamd.kinesis.refusals import fault_of
-from streamd.kinesis.validation import check, check_entries
+from streamd.kinesis.validation import check, check_entries, check_group_call
 
 __all__ = ["Authenticates", "KinesisDialect"]
 
@@ -67,13 +68,13 @@ class KinesisDialect:
             return _reply(403, _XML_NO_SERVICE, content_type=None)
         codec = codec_of(request.headers.get("content-type"))
         target = request.headers.get("x-amz-target", "")
-        operation = target.removeprefix(TARGET_PREFIX) if target.startswith(TARGET_PREFIX) else ""
-        is_known = operation in HANDLER_BY_OPERATION or operation in LATER_OPERATIONS
+        handlers, operation = _looked_up(target)
+        is_known = operation in handlers or operation in LATER_OPERATIONS
         if codec is PLAIN_JSON and request.body:
             return _plain_json_reply(request)
         spoken = codec if codec in (JSON, CBOR) else CBOR
         try:
-            answer = await self._answer(request, codec, operation if is_known else None)
+            answer = await self._answer(request, codec, handlers, operation if is_known else None)
             reply, error = _good_reply(answer, spoken), ""
         except Exception as cause:
             fault = self._fault(operation, cause)
@@ -134,7 +135,9 @@ class KinesisDialect:
                 _LOG.error("%s failed; this is a bug in streamd", operation, exc_info=cause)
                 return InternalFailure("The server failed to process the request; its log says why.")
 
-    async def _answer(self, request: SignedRequest, codec: Codec | None, operation: str | None) -> Answer:
+    async def _answer(
+        self, request: SignedRequest, codec: Codec | None, handlers: Mapping[str, Handler], operation: str | None
+    ) -> Answer:
         if not request.body:
             # AWS says what it missed most: a body, or anything it knows at all.
             raise SerializationFailed if operation else UnknownOperation
@@ -146,12 +149,14 @@ class KinesisDialect:
         if operation is None:
             raise UnknownOperation
         caller = self._authenticator.authenticate(request)
-        handler: Handler | None = HANDLER_BY_OPERATION.get(operation)
+        handler = handlers.get(operation)
         if handler is None:
             raise Fault("UnsupportedOperationException", f"{operation} is not supported by this version of streamd.")
         if operation == "PutRecords":
             members, entries = check_entries(document)
             members["Records"] = entries
+        elif handlers is GROUP_HANDLER_BY_OPERATION:
+            members = check_group_call(operation, document)
         else:
             members = check(operation, document)
         _refuse_stream_id(members)
@@ -189,6 +194,14 @@ class KinesisDialect:
             case RateScope.SHARD:
                 sentence = f"Rate exceeded for shard {shard} in stream {stream} under account {account_id}."
                 raise Fault("ProvisionedThroughputExceededException", sentence)
+
+
+def _looked_up(target: str) -> tuple[Mapping[str, Handler], str]:
+    """Find whose operation a target names: Kinesis' or ours on groups; the name is empty when it is neither's."""
+    if target.startswith(GROUP_TARGET_PREFIX):
+        operation = target.removeprefix(GROUP_TARGET_PREFIX)
+        return GROUP_HANDLER_BY_OPERATION, operation if operation in GROUP_HANDLER_BY_OPERATION else ""
+    return HANDLER_BY_OPERATION, target.removeprefix(TARGET_PREFIX) if target.startswith(TARGET_PREFIX) else ""
 
 
 def _refuse_stream_id(members: Mapping[str, object]) -> None:

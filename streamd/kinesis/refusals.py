@@ -8,8 +8,12 @@ from streamd.errors import (
     BlockDamaged,
     CatalogDamaged,
     ConsumerNotFound,
+    GroupFull,
+    GroupNotFound,
     IteratorExpired,
+    LeaseLost,
     MasterKeyMissing,
+    PlaceBehind,
     ShardClosed,
     ShardMissing,
     ShardNotFound,
@@ -68,6 +72,14 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
                 f"Consumer {error.consumer_name} under stream: {error.stream_name}, account {account_id} not found."
             )
             return Fault("ResourceNotFoundException", sentence)
+        case GroupNotFound():
+            return Fault("ResourceNotFoundException", f"Group {error.group} not found.")
+        case GroupFull():
+            return Fault("LimitExceededException", f"Nothing was added: {error}.")
+        case LeaseLost():
+            return Fault("LeaseLostException", f"Nothing was changed: {error}.")
+        case PlaceBehind():
+            return Fault("PlaceBehindException", f"Nothing was changed: {error}.")
         case SubscriptionTaken():
             return Fault("ResourceInUseException", _taken_sentence(error, account_id))
         case IteratorExpired():

@@ -25,10 +25,11 @@ from streamd.core.shape_violations import violations
 from streamd.core.shapes import StructureShape
 from streamd.errors import MemberMistyped
 from streamd.kinesis.faults import SerializationFailed, ValidationFailed
+from streamd.kinesis.group_shapes import GROUP_INPUT_BY_OPERATION
 from streamd.kinesis.shapes import INPUT_BY_OPERATION
 from streamd.kinesis.shapes_members import DATA, ENTRIES, HASH_KEY, NAME, PARTITION_KEY
 
-__all__ = ["VIOLATION_COUNT_MAX", "EntryColumns", "check", "check_entries", "check_plain_record"]
+__all__ = ["VIOLATION_COUNT_MAX", "EntryColumns", "check", "check_entries", "check_group_call", "check_plain_record"]
 
 # AWS reports no more than this, and counts no more either.
 VIOLATION_COUNT_MAX = 10
@@ -90,6 +91,13 @@ def check(operation: str, document: object) -> dict[str, Any]:
     if quick is not None and (members := quick(document)) is not None:
         return members
     return _explained(shape, document)
+
+
+def check_group_call(operation: str, document: object) -> dict[str, Any]:
+    """Return the members of a request on groups. Raises what ``check`` raises."""
+    if not isinstance(document, dict):
+        raise SerializationFailed("Start of list found where not expected" if isinstance(document, list) else None)
+    return _explained(GROUP_INPUT_BY_OPERATION[operation], document)
 
 
 def _explained(shape: StructureShape, document: Mapping[Any, Any]) -> dict[str, Any]:

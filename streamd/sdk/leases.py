@@ -51,7 +51,8 @@ class LeaseStore(Protocol):
     ) -> None:
         """Move an owner's place, durably, and with ``release`` also give the lease up.
 
-        Raises LeaseLost when the lease has another owner or epoch by now: then nothing was changed.
+        Raises LeaseLost when the lease has another owner or epoch by now, and PlaceBehind when the place lies before
+        the present one, which only ``seek`` goes back from: then nothing was changed.
         """
         ...
 

@@ -11,7 +11,8 @@ Everything else is raised at once.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from io import BytesIO
 from random import uniform
 from typing import Final
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from streamd.core.event_stream import PRELUDE_BYTE_COUNT, decode, whole_byte_count
+from streamd.core.event_stream import PRELUDE_BYTE_COUNT, Message, decode, whole_byte_count
 from streamd.core.retry_budget import RetryBudget
 from streamd.core.sigv4 import SignedRequest, sign
 from streamd.errors import ConfigInvalid, MessageDamaged
@@ -114,7 +115,8 @@ class Transport:
         Raises ServiceRefused and ServiceUnreachable.
         """
         async with self._connections:
-            answer = await self._send(target, operation, body, headers=headers, wait_ms=wait_ms)
+            signed = await self._signed_headers(target, operation, body, headers)
+            answer = await self._send(body, signed, wait_ms=wait_ms)
         return document_of(operation, answer)
 
     async def events(self, operation: str, document: JsonObject) -> AsyncGenerator[JsonObject, None]:
@@ -123,30 +125,39 @@ class Transport:
         The call is sent once. It holds a connection beside those of the other calls for as long as it lasts. Raises
         ServiceRefused, at once or after some events, and ServiceUnreachable.
         """
-        assert self._session is not None, "a client is used inside `async with`"
         body = orjson.dumps(document, default=_base64_of)
         headers = await self._signed_headers(KINESIS_TARGET, operation, body, _NO_HEADERS)
+        async with aclosing(self._messages(operation, body, headers)) as messages:
+            async for message, request_id in messages:
+                event = event_of(message, request_id=request_id)
+                if event is not None:
+                    yield event
+
+    async def _messages(
+        self, operation: str, body: bytes, headers: Mapping[str, str]
+    ) -> AsyncGenerator[tuple[Message, str], None]:
+        """Send a signed request and give the messages of its answer, with the request's id."""
+        assert self._session is not None, "a client is used inside `async with`"
         try:
             async with self._session.post(f"{self.endpoint}/", data=body, headers=headers) as response:
                 if response.status >= 400:
                     document_of(operation, Answer(response.status, response.headers, await response.read()))
-                async for event in _events_of(response):
-                    yield event
+                request_id = response.headers.get("x-amzn-RequestId", "")
+                while (message := await _next_message(response.content)) is not None:
+                    yield decode(message), request_id
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError, MessageDamaged) as error:
             raise ServiceUnreachable(self.endpoint, reason_of(error)) from error
 
-    async def _send(
-        self, target: str, operation: str, body: bytes, *, headers: Mapping[str, str], wait_ms: int
-    ) -> Answer:
+    async def _send(self, body: bytes, headers: Mapping[str, str], *, wait_ms: int) -> Answer:
+        """Send a signed request and give its answer. Raises ServiceUnreachable."""
         assert self._session is not None, "a client is used inside `async with`"
-        signed = await self._signed_headers(target, operation, body, headers)
         timeout = None
         if wait_ms > 0:
             timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S + wait_ms / 1000)
         try:
             # aiohttp writes a large body piece by piece, and lets others run between, only when it is a file.
             data = body if len(body) < LARGE_BODY_BYTE_COUNT else BytesIO(body)
-            async with self._session.post(f"{self.endpoint}/", data=data, headers=signed, timeout=timeout) as response:
+            async with self._session.post(f"{self.endpoint}/", data=data, headers=headers, timeout=timeout) as response:
                 return Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ServiceUnreachable(self.endpoint, reason_of(error)) from error
@@ -168,14 +179,6 @@ class Transport:
             service="kinesis",
             now_ms=time.time_ns() // 1_000_000,
         )
-
-
-async def _events_of(response: aiohttp.ClientResponse) -> AsyncIterator[JsonObject]:
-    request_id = response.headers.get("x-amzn-RequestId", "")
-    while (message := await _next_message(response.content)) is not None:
-        event = event_of(decode(message), request_id=request_id)
-        if event is not None:
-            yield event
 
 
 async def _next_message(content: aiohttp.StreamReader) -> bytes | None:

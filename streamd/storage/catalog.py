@@ -61,6 +61,23 @@ class Catalog:
             is_there = cursor.next()
         return found
 
+    def documents(self, transaction: lmdb.Transaction, prefix: str, *, limit: int) -> list[Document]:
+        """Read the documents under a prefix, in order of key. Raises CatalogDamaged for the first that is damaged."""
+        start = prefix.encode()
+        cursor = transaction.cursor(db=self._table)
+        found: list[Document] = []
+        is_there = cursor.set_range(start)
+        while is_there and len(found) < limit:
+            key, value = bytes(cursor.key()), cursor.value()
+            if not key.startswith(start):
+                break
+            content = unstamped(key, value)
+            if content is None:
+                raise CatalogDamaged(key.decode())
+            found.append(Document(key.decode(), _version(value), content[_VERSION.size :]))
+            is_there = cursor.next()
+        return found
+
     def scan(self, transaction: lmdb.Transaction, prefix: str, *, after: str = "", limit: int) -> list[str]:
         """List keys under a prefix in order, without the prefix, those above ``after`` only."""
         start = prefix.encode()

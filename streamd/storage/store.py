@@ -222,6 +222,11 @@ class Store:
         with self._environment.read() as transaction:
             return self._catalog.versions(transaction, prefix)
 
+    async def documents(self, prefix: str, *, limit: int) -> list[Document]:
+        """Read the documents under a prefix, in order of key, in one moment. Raises CatalogDamaged."""
+        with self._environment.read() as transaction:
+            return self._catalog.documents(transaction, prefix, limit=limit)
+
     async def scan(self, prefix: str, *, after: str = "", limit: int) -> list[str]:
         """List the keys under a prefix, without it, in order, those above ``after``."""
         with self._environment.read() as transaction:

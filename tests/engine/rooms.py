@@ -13,20 +13,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from streamd.config import AccountConfig
 from streamd.core.blocks import RecordColumns
 from streamd.core.shard_tree import first_shards
 from streamd.core.sigv4 import SignedRequest
 from streamd.core.stream import Stream, StreamMode
-from streamd.core.tokens import TokenMint
 from streamd.engine.engine import Engine
-from streamd.engine.keys import Keys
 from streamd.engine.on_demand import OnDemandScaler
-from streamd.engine.quotas import LimitsMode, Quotas
-from streamd.engine.reshard import Resharder
+from streamd.engine.quotas import LimitsMode
 from streamd.engine.retention import Janitor
-from streamd.engine.shards import Shards
-from streamd.engine.streams import Streams
-from streamd.engine.subscriptions import SubscriptionRules, Subscriptions
+from streamd.engine.subscriptions import SubscriptionRules
 from streamd.errors import StoreFailed
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
@@ -154,32 +150,21 @@ async def open_rooms(
         on_failure=failures.append,
     )
     counters = Counters(directory.counters_path)
-    streams = Streams(store, clock)
-    resharder = Resharder(store, streams, clock, transition_ms=transition_ms)
-    keys = Keys(lambda: directory.master_key(None))
-    quotas = Quotas(counters, clock, metrics, mode=limits)
-    shards = Shards(store, streams, resharder, keys, quotas, clock)
-    engine = Engine(
-        store=store,
-        streams=streams,
-        shards=shards,
-        subscriptions=Subscriptions(store, streams, shards, quotas, counters, clock, metrics, rules=rules),
-        resharder=resharder,
-        keys=keys,
-        quotas=quotas,
-        tokens=TokenMint(directory.token_secret()),
+    engine = Engine.on(
+        store,
+        counters=counters,
         clock=clock,
         metrics=metrics,
-        account_id="000000000000",
-        shard_quota=20_000,
-        on_demand_stream_quota=50,
-        transition_ms=transition_ms,
+        account=AccountConfig(limits_mode=limits, transition_ms=transition_ms),
+        master_key=lambda: directory.master_key(None),
+        token_secret=directory.token_secret(),
+        rules=rules,
     )
     try:
         yield Rooms(
             engine=engine,
-            janitor=Janitor(store, streams, resharder, clock, metrics),
-            scaler=OnDemandScaler(store, streams, resharder, clock, shard_quota=engine.shard_quota),
+            janitor=Janitor(store, engine.streams, engine.resharder, clock, metrics),
+            scaler=OnDemandScaler(store, engine.streams, engine.resharder, clock, shard_quota=engine.shard_quota),
             dialect=KinesisDialect(engine, Authenticator(None, clock.now_ms, region="us-east-1")),
             clock=clock,
         )

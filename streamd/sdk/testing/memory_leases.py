@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from streamd.core.lease import Lease, Member, Place, Snapshot, Start
-from streamd.errors import GroupNotFound, LeaseLost
+from streamd.core.lease import Lease, Member, Place, Snapshot, Start, is_behind
+from streamd.errors import GroupNotFound, LeaseLost, PlaceBehind
 
 __all__ = ["MemoryLeases"]
 
@@ -56,11 +56,16 @@ class MemoryLeases:
     async def checkpoint(
         self, stream: str, group: str, *, shard_id: str, member_id: str, epoch: int, place: Place, release: bool = False
     ) -> None:
-        """Move an owner's place, and with ``release`` give the lease up. Raises LeaseLost and GroupNotFound."""
+        """Move an owner's place, and with ``release`` give the lease up.
+
+        Raises LeaseLost, PlaceBehind and GroupNotFound.
+        """
         found = self._find(stream, group)
         lease = found.leases.get(shard_id)
         if lease is None or (lease.owner, lease.epoch) != (member_id, epoch):
             raise LeaseLost(shard_id, member_id=member_id, epoch=epoch)
+        if is_behind(place, lease.place):
+            raise PlaceBehind(shard_id, place=place)
         found.leases[shard_id] = replace(lease, place=place, owner=None if release else member_id)
 
     async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> None:
