@@ -17,6 +17,10 @@ for is logged by asyncio.
 ``ordered=True`` keeps the records of each partition key in order, whatever fails: a record is held back while an
 earlier one of its key has no answer or is to be sent again. So one record of a key is on its way at a time; few keys
 are slow then. A record that is given up lets the next one of its key go.
+
+``aggregate=True`` packs many records into one of the stream, in the form of the Kinesis Producer Library, each for the
+shard of its own key (``aggregates``; needs ``pip install 'streamd[kpl]'``): fewer records to pay for and to store, and
+with ``ordered=True`` many records of a key in one request. Who reads must take them apart.
 """
 
 import asyncio
@@ -34,7 +38,9 @@ from streamd.core.limits import (
     PUT_RECORDS_COUNT_MAX,
     RECORD_KIB_MAX,
 )
+from streamd.core.shard_ranges import ShardRanges
 from streamd.errors import ConfigInvalid
+from streamd.sdk.aggregates import Packer
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.counters import Counters
 from streamd.sdk.failures import ProducerClosed, RecordInvalid
@@ -66,6 +72,7 @@ class Producer:
         *,
         client: KinesisClient | None = None,
         ordered: bool = False,
+        aggregate: bool = False,
         linger_ms: float = LINGER_MS,
         batch_record_count_max: int = PUT_RECORDS_COUNT_MAX,
         batch_byte_count_max: int = BATCH_BYTE_COUNT_MAX,
@@ -83,6 +90,7 @@ class Producer:
         self.stream = stream
         self._client = client
         self._is_ordered = ordered
+        self._is_aggregating = aggregate
         self._room = Room(buffer_byte_count_max)
         self._ledger = Ledger(self._room)
         self._outbox = Outbox(count_max=batch_record_count_max, byte_count_max=batch_byte_count_max)
@@ -94,14 +102,18 @@ class Producer:
         )
         self._turn_count = 0
         self._is_open = False
-        self._exits = AsyncExitStack()
         self._group = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
-        client = self._client
-        if client is None:
-            client = await self._exits.enter_async_context(KinesisClient())
-        await self._group.__aenter__()
+        async with AsyncExitStack() as exits:
+            client = self._client
+            if client is None:
+                client = await exits.enter_async_context(KinesisClient())
+            packer = None
+            if self._is_aggregating:
+                packer = Packer(ShardRanges(await client.list_shards(self.stream)), ordered=self._is_ordered)
+            await self._group.__aenter__()
+            self._exits = exits.pop_all()
         self._loop = asyncio.get_running_loop()
         self._shipping = Shipping(
             client.transport,
@@ -110,6 +122,7 @@ class Producer:
             outbox=self._outbox,
             ledger=self._ledger,
             config=self._config,
+            packer=packer,
         )
         self._is_open = True
         return self

@@ -233,7 +233,8 @@ async def test_cancelled_while_it_flushes_it_leaves_no_future_pending(stuck_url:
     async with KinesisClient(stuck_url) as client:
         task = asyncio.ensure_future(produce(client))
         await put_all.wait()
-        await asyncio.sleep(0.05)
+        for _ in range(100):
+            await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
 
