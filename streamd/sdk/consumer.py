@@ -1,6 +1,6 @@
 """A consumer: one member of a group that reads a stream together, as an asynchronous iterator of batches.
 
-    async with KinesisClient() as client, Consumer("orders", group="billing", client=client, leases=leases) as consumer:
+    async with KinesisClient() as client, Consumer("orders", group="billing", client=client) as consumer:
         async for batch in consumer:
             for record in batch.records:
                 print(record.key, record.data)
@@ -38,6 +38,7 @@ from streamd.sdk.byte_budget import ByteBudget
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.consumer_settings import CheckpointMode, ConsumerSettings, PlaceOf, StartWord, start_of
 from streamd.sdk.leases import LeaseStore
+from streamd.sdk.leases_streamd import StreamdLeases
 from streamd.sdk.membership import Membership
 from streamd.sdk.shard_feed import ShardFeed
 from streamd.sdk.shard_reading import PollReader, PushReader, ShardReader
@@ -54,7 +55,7 @@ class Consumer:
         *,
         group: str,
         client: KinesisClient,
-        leases: LeaseStore,
+        leases: LeaseStore | None = None,
         start: StartWord | datetime = "TRIM_HORIZON",
         checkpoint: CheckpointMode = "auto",
         place_of: PlaceOf | None = None,
@@ -67,6 +68,7 @@ class Consumer:
     ) -> None:
         """Take a stream and a group's name; ``start`` counts for the first member that a group ever has.
 
+        Leases are kept by the streamd that the client calls, unless another store is given, as AWS needs it.
         With a registered consumer's ARN or name records are pushed (SubscribeToShard), else they are asked for. What
         is read and not yet done takes about ``buffer_byte_count_max`` bytes at most. Raises ConfigInvalid.
         """
@@ -88,7 +90,11 @@ class Consumer:
         self._reader = self._reader_of(client)
         self._changed = asyncio.Event()
         self._membership = Membership(
-            self._settings, client=client, leases=leases, begin=self._begin, changed=self._changed
+            self._settings,
+            client=client,
+            leases=leases or StreamdLeases(client),
+            begin=self._begin,
+            changed=self._changed,
         )
         self._failure: StreamdError | None = None
         self._is_stopping = False

@@ -19,7 +19,7 @@ from streamd.core.lease_balance import (
     plan_leases,
 )
 from streamd.core.shard_succession import Lineage
-from streamd.errors import LeaseLost, StreamdError
+from streamd.errors import LeaseLost, PlaceBehind, StreamdError
 from streamd.sdk.backoff import Backoff, is_passing
 from streamd.sdk.batch import Batch
 from streamd.sdk.client import KinesisClient
@@ -245,6 +245,11 @@ class Membership:
             except LeaseLost:
                 self._drop(feed)
                 raise
+            except PlaceBehind:
+                if settings.place_of is None:
+                    raise
+                # The caller's own store is what counts, and it was set back: the lease's place is only a hint here.
+                return
             except (ServiceRefused, ServiceUnreachable) as failure:
                 if not is_passing(failure):
                     raise

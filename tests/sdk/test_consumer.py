@@ -89,10 +89,13 @@ async def test_a_batch_that_was_left_comes_again_and_one_that_was_done_does_not(
 async def test_an_error_in_the_body_leaves_the_batch_undone_and_is_raised_as_it_is(members: Members) -> None:
     wanted = await put(members.client, members.stream, range(10), keys=1)
 
-    with pytest.raises(KeyError):
+    async def read() -> None:
         async with members.consumer() as consumer:
             async for _ in consumer:
                 raise KeyError
+
+    with pytest.raises(KeyError):
+        await read()
     async with members.consumer("two") as later:
         again = texts((await anext(aiter(later))).records)
 
