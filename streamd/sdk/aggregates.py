@@ -11,10 +11,10 @@ put once more. Readers of AWS pass over the strayed ones, whose hash key is not 
 
 from collections.abc import Sequence
 from hashlib import md5
-from typing import Any, Final
+from typing import Final
 
 from streamd.core.shard_ranges import ShardRanges
-from streamd.errors import ConfigInvalid
+from streamd.sdk.aggregate_form import aggregated_record_type
 from streamd.sdk.parcels import PackedParcel, Parcel
 
 __all__ = ["AGGREGATE_BYTE_COUNT_MAX", "Packer"]
@@ -31,10 +31,10 @@ class Packer:
     """Collects records by shard, and packs them when an aggregate is full or the producer asks for it."""
 
     def __init__(self, ranges: ShardRanges, *, ordered: bool) -> None:
-        """Take the ranges as they are now. Raises ConfigInvalid without the package that knows the form."""
+        """Take the ranges as they are now. Raises ConfigInvalid without the package protobuf."""
         self.ranges = ranges
         self._is_ordered = ordered
-        self._message_type = _message_type()
+        self._message_type = aggregated_record_type()
         self._members_by_shard: dict[str, list[Parcel]] = {}
         self._byte_count_by_shard: dict[str, int] = {}
 
@@ -112,11 +112,3 @@ class Packer:
         return PackedParcel(
             data, members, shard_id=shard_id, hash_key=self.ranges.start_of(shard_id), order_keys=order_keys
         )
-
-
-def _message_type() -> Any:
-    try:
-        from aws_kinesis_agg.messages_pb2 import AggregatedRecord  # noqa: PLC0415 - an extra that few need
-    except ImportError:
-        raise ConfigInvalid("aggregate=True needs the package aws-kinesis-agg: pip install 'streamd[kpl]'") from None
-    return AggregatedRecord
