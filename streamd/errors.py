@@ -26,6 +26,8 @@ __all__ = [
     "OutsideUnreachable",
     "PackageInvalid",
     "PatternInvalid",
+    "PutForgotten",
+    "PutMismatched",
     "QueueFull",
     "SandboxFailed",
     "ShardClosed",
@@ -197,6 +199,28 @@ class IteratorExpired(StreamdError):
         super().__init__(created_ms, now_ms)
         self.created_ms = created_ms
         self.now_ms = now_ms
+
+
+class PutForgotten(StreamdError):
+    """A producer's number is so old that nobody remembers what became of it: nothing of the request was stored."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(sequence)
+        self.sequence = sequence
+
+    def __str__(self) -> str:
+        return f"the producer's number {self.sequence} is too old: what became of it is no longer remembered"
+
+
+class PutMismatched(StreamdError):
+    """A producer used one number for two different requests: nothing of the later one was stored."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(sequence)
+        self.sequence = sequence
+
+    def __str__(self) -> str:
+        return f"the producer's number {self.sequence} was used for other records"
 
 
 class GroupNotFound(StreamdError):

@@ -10,6 +10,8 @@ from streamd.errors import (
     ConsumerNotFound,
     IteratorExpired,
     MasterKeyMissing,
+    PutForgotten,
+    PutMismatched,
     ShardClosed,
     ShardMissing,
     ShardNotFound,
@@ -82,6 +84,9 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             )
         case CatalogDamaged():
             return InternalFailure(f"The stream cannot be used: {error}.")
+        case PutForgotten() | PutMismatched():
+            # A code of our own: taken for any other bad request it would be sent again under a new number.
+            return Fault("ProducerSequenceException", f"Nothing was stored by this call: {error}.")
         case MasterKeyMissing():
             return Fault("KMSAccessDeniedException", str(error))
         case StoreFull():
