@@ -85,8 +85,7 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
         case CatalogDamaged():
             return InternalFailure(f"The stream cannot be used: {error}.")
         case PutForgotten() | PutMismatched():
-            # A code of our own: taken for any other bad request it would be sent again under a new number.
-            return Fault("ProducerSequenceException", f"Nothing was stored by this call: {error}.")
+            return _sequence_fault(error)
         case MasterKeyMissing():
             return Fault("KMSAccessDeniedException", str(error))
         case StoreFull():
@@ -98,6 +97,11 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             return InternalFailure("The stream changed while it was used; try again.")
         case _:
             return InternalFailure("The server failed to process the request.")
+
+
+def _sequence_fault(error: PutForgotten | PutMismatched) -> Fault:
+    # A code of our own: taken for any other bad request it would be sent again under a new number.
+    return Fault("ProducerSequenceException", f"Nothing of it was stored: {error}.")
 
 
 def _authentication_fault(error: AuthenticationError) -> Fault:
