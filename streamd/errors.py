@@ -202,7 +202,7 @@ class IteratorExpired(StreamdError):
 
 
 class PutForgotten(StreamdError):
-    """A producer's number is so old that nobody remembers what became of it: nothing of the request was stored."""
+    """A producer's number is so old that a shard may have forgotten what became of it: nothing is stored there now."""
 
     def __init__(self, sequence: int) -> None:
         super().__init__(sequence)
@@ -213,7 +213,7 @@ class PutForgotten(StreamdError):
 
 
 class PutMismatched(StreamdError):
-    """A producer used one number for two different requests: nothing of the later one was stored."""
+    """A producer used one number for two different requests: nothing of the later one is stored in that shard."""
 
     def __init__(self, sequence: int) -> None:
         super().__init__(sequence)

@@ -101,7 +101,7 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
 
 def _sequence_fault(error: PutForgotten | PutMismatched) -> Fault:
     # A code of our own: taken for any other bad request it would be sent again under a new number.
-    return Fault("ProducerSequenceException", f"Nothing of it was stored: {error}.")
+    return Fault("ProducerSequenceException", f"The request cannot be repeated: {error}.")
 
 
 def _authentication_fault(error: AuthenticationError) -> Fault:
