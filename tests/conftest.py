@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.daemons import Daemon, start_daemon
+from tests.moto import running_moto
 
 __all__: list[str] = []
 
@@ -20,6 +21,13 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     running = start_daemon(tmp_path_factory.mktemp("shared") / "data")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """Give the address of moto's server."""
+    with running_moto() as url:
+        yield url
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,9 +13,10 @@ import orjson
 
 from streamd.cli.options import connect, examples, json_option, server_options
 from streamd.cli.output import byte_count_text, write
-from streamd.cli.put_batches import Batcher, Counts, Draft, Failed, Stored
+from streamd.cli.put_batches import Batcher, Counts, Draft, Failed, Sender, Stored
 from streamd.cli.put_keys import KeyOf, LineRefused, constant_key, field_key, random_key
 from streamd.cli.put_lines import Line, LineCutter, chunks_of, whole_of
+from streamd.cli.put_ordered import OrderedSender
 from streamd.cli.put_progress import STDIN, progress
 from streamd.core.limits import KIB, PARTITION_KEY_LENGTH_MAX, RECORD_KIB_DEFAULT
 from streamd.sdk.client import KinesisClient
@@ -32,6 +33,7 @@ class _Job:
     paths: Sequence[str]
     by_line: bool
     key_of: KeyOf
+    ordered: bool
     as_json: bool
 
 
@@ -57,6 +59,7 @@ class _Job:
 @click.option("--whole", is_flag=True, help="Make each file one record instead of each line.")
 @click.option("--key", "-k", metavar="KEY", help="Partition key of all records.")
 @click.option("--key-field", metavar="PATH", help="Take keys from a field of each JSON line, like user.id or tags.0.")
+@click.option("--ordered", is_flag=True, help="Keep the records of each key in order, whatever is put again.")
 @json_option("Print each record's place as a line of JSON: source, line, key, shard, sequence_number.")
 @server_options
 def put(
@@ -67,6 +70,7 @@ def put(
     whole: bool,
     key: str | None,
     key_field: str | None,
+    ordered: bool,
     as_json: bool,
     endpoint: str,
     region: str,
@@ -80,6 +84,9 @@ def put(
     Records go in batches of 500 or 10 MiB, sooner when the input pauses. Those that the server refuses for
     the moment are put again, 10 times at most. A record that cannot be put is named on stderr, the others go
     on, and the exit status is 1.
+
+    With --ordered a record waits until the one before it with its key is stored, or is given up after a
+    minute: the records of a key keep their order. Few keys are slow then.
     """
     if texts and (paths or whole):
         raise click.UsageError("TEXT excludes --file and --whole.")
@@ -89,6 +96,7 @@ def put(
         () if texts else paths or (STDIN,),
         by_line=not whole,
         key_of=_key_rule(key, key_field),
+        ordered=ordered,
         as_json=as_json,
     )
     if STDIN in job.paths and sys.stdin.isatty():
@@ -111,10 +119,15 @@ async def _put_all(client: KinesisClient, job: _Job) -> Counts:
     paths = () if job.as_json and sys.stdout.isatty() else job.paths
     try:
         with progress(paths) as (advance, complain):
-            batcher = Batcher(client, job.stream, counts, tell=_teller(complain, as_json=job.as_json))
-            async for lines in _lines_of(job, byte_count_max=byte_count_max, advance=advance):
-                await _add(batcher, lines, job.key_of, byte_count_max=byte_count_max, complain=complain)
-            await batcher.flush()
+            tell = _teller(complain, as_json=job.as_json)
+            async with AsyncExitStack() as exits:
+                sender: Sender = Batcher(client, job.stream, counts, tell=tell)
+                if job.ordered:
+                    ordered = OrderedSender(client, job.stream, counts, tell=tell)
+                    sender = await exits.enter_async_context(ordered)
+                async for lines in _lines_of(job, byte_count_max=byte_count_max, advance=advance):
+                    await _add(sender, lines, job.key_of, byte_count_max=byte_count_max, complain=complain)
+                await sender.flush()
     finally:
         # Also after an error or Ctrl-C: what is stored is stored, and its count is wanted then.
         if not job.as_json:
@@ -166,24 +179,24 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 
 async def _add(
-    batcher: Batcher,
+    sender: Sender,
     lines: Sequence[Line],
     key_of: KeyOf,
     *,
     byte_count_max: int,
     complain: Callable[[str], None],
 ) -> None:
-    """Hand lines to the batcher, leaving out those that can be no records."""
+    """Hand lines to the sender, leaving out those that can be no records."""
     for line in lines:
         try:
             draft = _draft_of(line, key_of, byte_count_max=byte_count_max)
         except LineRefused as refused:
-            batcher.counts.failed_count += 1
+            sender.counts.failed_count += 1
             complain(str(refused))
         else:
-            await batcher.add(draft)
+            await sender.add(draft)
     if not lines:
-        await batcher.flush()
+        await sender.flush()
 
 
 def _draft_of(line: Line, key_of: KeyOf, *, byte_count_max: int) -> Draft:

@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import uniform
-from typing import Final
+from typing import Final, Protocol
 
 from streamd.cli.put_lines import Line
 from streamd.core.limits import PUT_RECORDS_BYTE_COUNT_MAX, PUT_RECORDS_COUNT_MAX
 from streamd.sdk.client import KinesisClient
 
-__all__ = ["Batcher", "Counts", "Draft", "Failed", "Stored"]
+__all__ = ["Batcher", "Counts", "Draft", "Failed", "Sender", "Stored"]
 
 ATTEMPT_COUNT_MAX: Final = 10
 PAUSE_MS_BASE: Final = 100
@@ -60,6 +60,23 @@ class Counts:
     byte_count: int = 0
     failed_count: int = 0
     call_count: int = 0
+
+
+class Sender(Protocol):
+    """Takes records and sends them; what became of them goes into its counts."""
+
+    @property
+    def counts(self) -> Counts:
+        """What was put so far."""
+        ...
+
+    async def add(self, draft: Draft) -> None:
+        """Take a record."""
+        ...
+
+    async def flush(self) -> None:
+        """Send what was taken."""
+        ...
 
 
 class Batcher:

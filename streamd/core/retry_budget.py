@@ -1,15 +1,27 @@
-"""How many repeats a client may make: a purse that repeats are paid from and that successes fill again.
+"""When and how often a client repeats a call: pauses with full jitter, and a purse that repeats are paid from.
 
 A service that falters for a moment is asked again, one that stays down is not: when every call fails, the purse is
 empty soon, and each further error reaches its caller at once instead of after five tries. So many clients together do
 not keep down, with repeats, what tries to get up. The amounts are those of the AWS SDKs (their standard retry mode).
 """
 
-__all__ = ["CAPACITY", "RETRY_COST", "SUCCESS_REWARD", "RetryBudget"]
+__all__ = ["CAPACITY", "RETRY_COST", "SUCCESS_REWARD", "RetryBudget", "jittered_pause_ms"]
 
 CAPACITY = 500
 RETRY_COST = 5
 SUCCESS_REWARD = 1
+
+
+_DOUBLING_COUNT_MAX = 16
+
+
+def jittered_pause_ms(*, attempt: int, base_ms: float, max_ms: float, chance: float) -> float:
+    """Say how long to wait after an attempt (counted from 1) that failed.
+
+    Anything from nothing to a bound that doubles with each attempt, as ``chance`` (0 up to 1) has it: so clients that
+    failed together do not come back together.
+    """
+    return chance * min(max_ms, base_ms * (1 << min(attempt - 1, _DOUBLING_COUNT_MAX)))
 
 
 class RetryBudget:

@@ -103,6 +103,9 @@ class Groups:
         """Take a lease that still has this epoch; it gets the next. Raises GroupNotFound and LeaseLost."""
 
         def decide(lease: Lease) -> Lease:
+            if (lease.owner, lease.epoch) == (member_id, epoch + 1):
+                # Asked again, since the first answer was lost.
+                return lease
             if lease.epoch != epoch:
                 raise LeaseLost(shard_id, member_id=member_id, epoch=epoch)
             return replace(lease, owner=member_id, epoch=epoch + 1)

@@ -72,14 +72,8 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
                 f"Consumer {error.consumer_name} under stream: {error.stream_name}, account {account_id} not found."
             )
             return Fault("ResourceNotFoundException", sentence)
-        case GroupNotFound():
-            return Fault("ResourceNotFoundException", f"Group {error.group} not found.")
-        case GroupFull():
-            return Fault("LimitExceededException", f"Nothing was added: {error}.")
-        case LeaseLost():
-            return Fault("LeaseLostException", f"Nothing was changed: {error}.")
-        case PlaceBehind():
-            return Fault("PlaceBehindException", f"Nothing was changed: {error}.")
+        case GroupNotFound() | GroupFull() | LeaseLost() | PlaceBehind():
+            return _group_fault(error)
         case SubscriptionTaken():
             return Fault("ResourceInUseException", _taken_sentence(error, account_id))
         case IteratorExpired():
@@ -105,6 +99,18 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             return InternalFailure("The stream changed while it was used; try again.")
         case _:
             return InternalFailure("The server failed to process the request.")
+
+
+def _group_fault(error: GroupNotFound | GroupFull | LeaseLost | PlaceBehind) -> Fault:
+    match error:
+        case GroupNotFound():
+            return Fault("ResourceNotFoundException", f"Group {error.group} not found.")
+        case GroupFull():
+            return Fault("LimitExceededException", f"Nothing was added: {error}.")
+        case LeaseLost():
+            return Fault("LeaseLostException", f"Nothing was changed: {error}.")
+        case PlaceBehind():
+            return Fault("PlaceBehindException", f"Nothing was changed: {error}.")
 
 
 def _authentication_fault(error: AuthenticationError) -> Fault:

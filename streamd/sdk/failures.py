@@ -10,6 +10,8 @@
         CallerRefused          the keys, the signature or the policy do not allow the call
     ServiceUnreachable         no answer came: whether the call took effect is unknown
     WaitTimedOut               a stream did not reach a state in time
+    RecordInvalid              a record cannot be put into any stream: nothing of it was sent
+    ProducerClosed             a producer takes no more records
 
 ``code`` is always the service's own word, for whatever has no class here.
 """
@@ -25,6 +27,8 @@ __all__ = [
     "InUse",
     "IteratorExpired",
     "NotFound",
+    "ProducerClosed",
+    "RecordInvalid",
     "RequestInvalid",
     "ServiceFaltered",
     "ServiceRefused",
@@ -124,6 +128,14 @@ class WaitTimedOut(StreamdError):
 
     def __str__(self) -> str:
         return f"stream {self.stream} is {self.found} and not {self.awaited} after {self.timeout_s:g} s"
+
+
+class RecordInvalid(StreamdError):
+    """A record cannot be put into any stream: its key or its size is out of bounds. Nothing of it was sent."""
+
+
+class ProducerClosed(StreamdError):
+    """A producer takes no more records: its ``async with`` has ended."""
 
 
 _CLASS_BY_CODE: Final[dict[str, type[ServiceRefused]]] = {

@@ -42,6 +42,7 @@ class LeaseStore(Protocol):
     async def acquire(self, stream: str, group: str, *, shard_id: str, member_id: str, epoch: int) -> Lease:
         """Take a lease that still has this epoch, from nobody or from its owner; it gets the next epoch.
 
+        Asked again by the member that got it so, it gives the same lease: the first answer may have been lost.
         Raises LeaseLost when it has another epoch by now.
         """
         ...

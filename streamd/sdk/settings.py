@@ -57,15 +57,16 @@ def find_settings(
     region: str | None = None,
     profile: str | None = None,
     credentials: Credentials | None = None,
+    service: str = "kinesis",
 ) -> Settings:
-    """Put a client's settings together; arguments that are None were not given. Raises ConfigInvalid."""
+    """Put settings of a service's client together; arguments that are None were not given. Raises ConfigInvalid."""
     named = profile or environment.get("AWS_DEFAULT_PROFILE") or environment.get("AWS_PROFILE")
     section = files.profile(named or "default")
     if section is None and named is not None:
         raise ConfigInvalid(f"there is no profile {named!r} in the AWS config and credentials files")
     section = section or {}
     found_region = region or _region(environment, section)
-    found_endpoint = endpoint if endpoint is not None else _endpoint(environment, files, section)
+    found_endpoint = endpoint if endpoint is not None else _endpoint(environment, files, section, service)
     source = _source(environment, files, named, profile_is_argument=profile is not None, given=credentials)
     if found_endpoint is None:
         if found_region is None:
@@ -75,7 +76,7 @@ def find_settings(
                 "no credentials were found in arguments, environment and AWS files, and the metadata of an instance "
                 "(IMDS) is not supported: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a credential_process"
             )
-        found_endpoint = _endpoint_of_region(environment, section, found_region)
+        found_endpoint = _endpoint_of_region(environment, section, found_region, service)
     return Settings(
         endpoint=found_endpoint,
         region=found_region or REGION_STAND_IN,
@@ -89,6 +90,7 @@ def settings_of_process(
     region: str | None = None,
     profile: str | None = None,
     credentials: Credentials | None = None,
+    service: str = "kinesis",
 ) -> Settings:
     """Put settings together from the environment and the files of this process. Raises ConfigInvalid."""
     return find_settings(
@@ -98,6 +100,7 @@ def settings_of_process(
         region=region,
         profile=profile,
         credentials=credentials,
+        service=service,
     )
 
 
@@ -122,10 +125,10 @@ def _region(environment: Mapping[str, str], section: Section) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def _endpoint(environment: Mapping[str, str], files: AwsFiles, section: Section) -> str | None:
+def _endpoint(environment: Mapping[str, str], files: AwsFiles, section: Section, service: str) -> str | None:
     if _flag(environment, section, "ignore_configured_endpoint_urls"):
         return None
-    of_environment = environment.get("AWS_ENDPOINT_URL_KINESIS") or environment.get("AWS_ENDPOINT_URL")
+    of_environment = environment.get(f"AWS_ENDPOINT_URL_{service.upper()}") or environment.get("AWS_ENDPOINT_URL")
     if of_environment:
         return of_environment
     of_service: object = None
@@ -133,13 +136,13 @@ def _endpoint(environment: Mapping[str, str], files: AwsFiles, section: Section)
     if isinstance(title, str):
         if title not in files.services:
             raise ConfigInvalid(f"the profile names services {title!r}, which the AWS config file does not have")
-        kinesis = files.services[title].get("kinesis")
-        of_service = kinesis.get("endpoint_url") if isinstance(kinesis, Mapping) else None
+        its = files.services[title].get(service)
+        of_service = its.get("endpoint_url") if isinstance(its, Mapping) else None
     found = of_service or section.get("endpoint_url")
     return found if isinstance(found, str) and found else None
 
 
-def _endpoint_of_region(environment: Mapping[str, str], section: Section, region: str) -> str:
+def _endpoint_of_region(environment: Mapping[str, str], section: Section, region: str, service: str) -> str:
     """Give AWS's own address in a region."""
     for name in ("use_fips_endpoint", "use_dualstack_endpoint"):
         if _flag(environment, section, name):
@@ -147,7 +150,7 @@ def _endpoint_of_region(environment: Mapping[str, str], section: Section, region
     if _HOST_LABEL.fullmatch(region) is None:
         raise ConfigInvalid(f"region {region!r} is no name of a region")
     domains = [domain for prefix, domain in _DOMAIN_BY_REGION_PREFIX.items() if region.startswith(prefix)]
-    return f"https://kinesis.{region}.{domains[0] if domains else 'amazonaws.com'}"
+    return f"https://{service}.{region}.{domains[0] if domains else 'amazonaws.com'}"
 
 
 def _flag(environment: Mapping[str, str], section: Section, name: str) -> bool:

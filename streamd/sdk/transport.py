@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from io import BytesIO
-from random import uniform
+from random import random
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,21 +22,22 @@ import aiohttp
 import orjson
 
 from streamd.core.event_stream import PRELUDE_BYTE_COUNT, Message, decode, whole_byte_count
-from streamd.core.retry_budget import RetryBudget
+from streamd.core.retry_budget import RetryBudget, jittered_pause_ms
 from streamd.core.sigv4 import SignedRequest, sign
-from streamd.errors import ConfigInvalid, MessageDamaged
+from streamd.errors import ConfigInvalid, MessageDamaged, StreamdError
 from streamd.sdk.answers import Answer, JsonObject, document_of, event_of
 from streamd.sdk.base64_text import b64encode_as_string
 from streamd.sdk.credentials import CredentialSource
 from streamd.sdk.failures import ServiceRefused, ServiceUnreachable, reason_of
 
-__all__ = ["ATTEMPT_COUNT_MAX", "KINESIS_TARGET", "JsonObject", "Transport"]
+__all__ = ["ATTEMPT_COUNT_MAX", "KINESIS_TARGET", "JsonObject", "Transport", "pause_s"]
 
 ATTEMPT_COUNT_MAX: Final = 5
 # A broken connection is tried again quickly: a daemon that restarts is back within a second. A throttle is
 # not, because the service counts in whole seconds.
 PAUSE_MS_BASE: Final = 50
 THROTTLE_PAUSE_MS_BASE: Final = 200
+PAUSE_MS_MAX: Final = 5000
 CONNECT_TIMEOUT_S: Final = 5
 READ_TIMEOUT_S: Final = 60
 LARGE_BODY_BYTE_COUNT: Final = 1 << 20
@@ -48,15 +49,32 @@ _WAIT_HEADER: Final = "x-streamd-wait-ms"
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
+def pause_s(failure: StreamdError, *, attempt: int) -> float:
+    """Say how long to wait before a call that failed so, for the so-and-so-many-th time, is made again."""
+    is_throttle = isinstance(failure, ServiceRefused) and failure.is_throttle
+    base_ms = THROTTLE_PAUSE_MS_BASE if is_throttle else PAUSE_MS_BASE
+    chance = random()  # noqa: S311 - jitter guards no secret
+    return jittered_pause_ms(attempt=attempt, base_ms=base_ms, max_ms=PAUSE_MS_MAX, chance=chance) / 1000
+
+
 class Transport:
     """One endpoint's connections; opened and closed by the client that owns it."""
 
-    def __init__(self, endpoint: str, *, region: str, credentials: CredentialSource, connection_count_max: int) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        region: str,
+        credentials: CredentialSource,
+        connection_count_max: int,
+        service: str = "kinesis",
+    ) -> None:
         parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigInvalid(f"endpoint {endpoint!r} is no address: give one like http://127.0.0.1:4567")
         self.endpoint = f"{parts.scheme}://{parts.netloc}"
         self.region = region
+        self._service = service
         self._host = parts.netloc.rpartition("@")[2]
         self._credentials = credentials
         self._budget = RetryBudget()
@@ -95,7 +113,7 @@ class Transport:
                 is_final = isinstance(failure, ServiceRefused) and not failure.is_temporary
                 if is_final or attempt == ATTEMPT_COUNT_MAX or not self._budget.pay():
                     raise
-                await asyncio.sleep(_pause_s(failure, attempt=attempt))
+                await asyncio.sleep(pause_s(failure, attempt=attempt))
             else:
                 self._budget.succeeded(retry_count=attempt - 1)
                 return answer
@@ -176,7 +194,7 @@ class Transport:
             request,
             await self._credentials.credentials(),
             region=self.region,
-            service="kinesis",
+            service=self._service,
             now_ms=time.time_ns() // 1_000_000,
         )
 
@@ -190,12 +208,6 @@ async def _next_message(content: aiohttp.StreamReader) -> bytes | None:
             raise
         return None
     return prelude + await content.readexactly(whole_byte_count(prelude) - len(prelude))
-
-
-def _pause_s(failure: ServiceRefused | ServiceUnreachable, *, attempt: int) -> float:
-    is_throttle = isinstance(failure, ServiceRefused) and failure.is_throttle
-    base_ms = THROTTLE_PAUSE_MS_BASE if is_throttle else PAUSE_MS_BASE
-    return uniform(0, base_ms * 2 ** (attempt - 1)) / 1000  # noqa: S311 - jitter guards no secret
 
 
 def _base64_of(value: object) -> str:

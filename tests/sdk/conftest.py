@@ -1,5 +1,6 @@
 """What tests of the SDK share: a server that answers as a test says."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,3 +17,20 @@ async def scripted() -> AsyncIterator[ScriptedServer]:
     await server.start()
     yield server
     await server.stop()
+
+
+@pytest.fixture
+async def stuck_url() -> AsyncIterator[str]:
+    """Give the address of a server that takes connections and never answers."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del reader
+        writers.append(writer)
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    yield f"http://{host}:{port}"
+    server.close()
+    for writer in writers:
+        writer.close()

@@ -141,7 +141,7 @@ CASES = {
         shared=_SHARED.replace("default", "alone") + "region = eu-west-3\n", environment={"AWS_PROFILE": "alone"}
     ),
     "an empty variable is no variable": Case(
-        config=_PROFILES, environment={"AWS_ACCESS_KEY_ID": "", "AWS_PROFILE": ""}
+        config=_PROFILES, environment={"AWS_ACCESS_KEY_ID": "", "AWS_ENDPOINT_URL": ""}
     ),
 }
 

@@ -65,3 +65,14 @@ def test_the_sdk_does_without_pybase64() -> None:
     names = loaded(_MODULES, hidden=["pybase64", "lmdb", "uvloop", "click", "prometheus_client", "xxhash"])
 
     assert {"aiohttp", "orjson"} <= names
+
+
+def test_packing_says_which_package_it_needs_and_needs_no_other() -> None:
+    make = "from streamd.sdk.aggregate_form import aggregated_record_type as make; make()"
+    hide = f"import sys; sys.modules['google'] = None; {make}"
+
+    without = subprocess.run([sys.executable, "-c", hide], capture_output=True, check=False, cwd=Path.cwd())
+    plain = subprocess.run([sys.executable, "-c", make], capture_output=True, check=False, cwd=Path.cwd())
+
+    assert b"pip install 'streamd[kpl]'" in without.stderr
+    assert plain.returncode == 0, plain.stderr.decode()

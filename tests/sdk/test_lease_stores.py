@@ -1,4 +1,4 @@
-"""What every store of leases promises: each test runs over leases in memory and leases in a streamd's catalog."""
+"""What every store of leases promises: each test runs over leases in memory, in a streamd, and in moto's DynamoDB."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,8 +8,9 @@ import pytest
 
 from streamd.core.lease import AT_END, TRIM_HORIZON, Lease, Start
 from streamd.errors import GroupNotFound, LeaseLost, PlaceBehind
-from streamd.sdk.client import KinesisClient
+from streamd.sdk.client import Credentials, KinesisClient
 from streamd.sdk.leases import LeaseStore
+from streamd.sdk.leases_dynamodb import DynamoDBLeases
 from streamd.sdk.leases_streamd import StreamdLeases
 from streamd.sdk.testing import MemoryLeases
 from tests.daemons import Daemon
@@ -23,11 +24,17 @@ def lease_of(shard_id: str, *parent_ids: str, place: str = TRIM_HORIZON) -> Leas
     return Lease(shard_id=shard_id, parent_ids=parent_ids, owner=None, epoch=0, place=place)
 
 
-@pytest.fixture(params=["memory", "streamd"])
+@pytest.fixture(params=["memory", "streamd", "dynamodb"])
 async def store(request: pytest.FixtureRequest, daemon: Daemon, stream_name: str) -> AsyncIterator[LeaseStore]:
-    """Give a store that knows the stream, in which the first record of the first shard has the number ``number``."""
+    """Give a store that knows the stream."""
     if request.param == "memory":
         yield MemoryLeases()
+        return
+    if request.param == "dynamodb":
+        url = request.getfixturevalue("moto_url")
+        keys = Credentials("AKIAEXAMPLE", "secret-for-tests-only")
+        async with DynamoDBLeases(endpoint=url, credentials=keys, table=f"leases-{stream_name}") as leases:
+            yield leases
         return
     async with KinesisClient(daemon.url) as client:
         await client.create_stream(stream_name, shard_count=3)
@@ -104,6 +111,17 @@ async def test_of_rivals_exactly_one_gets_a_lease(store: LeaseStore, stream_name
     assert won.count(True) == 1
     lease = (await leases_of(store, stream_name))[FIRST]
     assert (lease.owner, lease.epoch) == (f"m{won.index(True)}", 1)
+
+
+async def test_a_lease_that_is_asked_for_again_since_its_answer_was_lost_is_the_same(
+    store: LeaseStore, stream_name: str
+) -> None:
+    await make(store, stream_name)
+
+    first = await store.acquire(stream_name, GROUP, shard_id=FIRST, member_id="a", epoch=0)
+    again = await store.acquire(stream_name, GROUP, shard_id=FIRST, member_id="a", epoch=0)
+
+    assert first == again == replace(lease_of(FIRST), owner="a", epoch=1)
 
 
 async def test_what_a_former_owner_says_is_refused_and_changes_nothing(

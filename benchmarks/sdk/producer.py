@@ -1,0 +1,132 @@
+"""The producer: records a second of 100 B that one process puts, its processor time, and its memory at the most.
+
+Each case runs in a process of its own, against a daemon of its own on the same machine. boto3's ``put_records`` with
+500 records a call, one call after another, is what a user would write without a producer. "Server" and "load" tell
+the cores that the daemon and the producer were busy on.
+"""
+
+import asyncio
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import orjson
+
+from benchmarks.functions.server import Server, served
+from benchmarks.results import Measurement
+from streamd.sdk.client import KinesisClient
+from streamd.sdk.producer import Producer
+
+__all__ = ["REFERENCE", "measure"]
+
+REFERENCE = "Producer"
+_STREAM = "produced"
+_SHARD_COUNT = 4
+_KEY_COUNT = 100_000
+_DATA = b"x" * 100
+_FLAGS_BY_CASE = {
+    REFERENCE: [],
+    "Producer on uvloop": ["--uvloop"],
+    "Producer, ordered": ["--ordered"],
+    "Producer, aggregating": ["--aggregate"],
+    "boto3, put_records in turn": ["--boto3"],
+}
+
+
+def measure(folder: Path, *, record_count: int, worker_count: int) -> list[Measurement]:
+    """Measure every case once."""
+    found: list[Measurement] = []
+    for number, (case, flags) in enumerate(_FLAGS_BY_CASE.items()):
+        with served(folder / str(number), "--workers", str(worker_count)) as server:
+            found += _measured(server, case, flags, record_count=record_count)
+    return found
+
+
+def _measured(server: Server, case: str, flags: list[str], *, record_count: int) -> list[Measurement]:
+    server.create_stream(_STREAM, shard_count=_SHARD_COUNT)
+    before_s = server.program.cpu_s()
+    command = [sys.executable, "-m", "benchmarks.sdk.producer", str(server.port), str(record_count), *flags]
+    # The command is written in this module; nothing of it comes from outside.
+    ended = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
+    told = orjson.loads(ended.stdout)
+    server_s = server.program.cpu_s() - before_s
+    figures = [
+        ("records put", record_count / told["seconds"], "records/s", True),
+        ("processor time of the producer", told["cpu_s"] / record_count * 1e6, "us/record", False),
+        ("processor time of the daemon", server_s / record_count * 1e6, "us/record", False),
+        ("memory of the producer at the most", told["peak_mib"], "MiB", False),
+    ]
+    return [
+        Measurement(
+            work=work,
+            case=f"{record_count} records of 100 B, {_SHARD_COUNT} shards",
+            system=case,
+            value=value,
+            unit=unit,
+            is_more_better=is_more_better,
+            server_cores=server_s / told["seconds"],
+            generator_cores=told["cpu_s"] / told["seconds"],
+        )
+        for work, value, unit, is_more_better in figures
+    ]
+
+
+@click.command()
+@click.argument("port", type=int)
+@click.argument("record_count", type=int)
+@click.option("--uvloop", "with_uvloop", is_flag=True)
+@click.option("--ordered", is_flag=True)
+@click.option("--aggregate", is_flag=True)
+@click.option("--boto3", "with_boto3", is_flag=True)
+def _main(*, port: int, record_count: int, with_uvloop: bool, ordered: bool, aggregate: bool, with_boto3: bool) -> None:
+    """Put records and tell what it took, as JSON."""
+    url = f"http://127.0.0.1:{port}"
+    if with_boto3:
+        seconds, cpu_s = _put_by_boto3(url, record_count)
+    elif with_uvloop:
+        import uvloop  # noqa: PLC0415 - measured beside asyncio's own loop
+
+        seconds, cpu_s = uvloop.run(_put(url, record_count, ordered=ordered, aggregate=aggregate))
+    else:
+        seconds, cpu_s = asyncio.run(_put(url, record_count, ordered=ordered, aggregate=aggregate))
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.buffer.write(orjson.dumps({"seconds": seconds, "cpu_s": cpu_s, "peak_mib": peak_mib}))
+
+
+async def _put(url: str, record_count: int, *, ordered: bool, aggregate: bool) -> tuple[float, float]:
+    async with KinesisClient(url) as client:
+        started_s, cpu_s = time.perf_counter(), time.process_time()
+        async with Producer(_STREAM, client=client, ordered=ordered, aggregate=aggregate) as producer:
+            for number in range(record_count):
+                await producer.put(_DATA, f"key-{number % _KEY_COUNT}")
+        counters = producer.counters()
+        assert counters.record_count == record_count, counters
+        return time.perf_counter() - started_s, time.process_time() - cpu_s
+
+
+def _put_by_boto3(url: str, record_count: int) -> tuple[float, float]:
+    import boto3  # noqa: PLC0415 - of the `bench` extra
+
+    client = boto3.client(
+        "kinesis",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",  # noqa: S106 - any signature is accepted without --auth
+    )
+    started_s, cpu_s = time.perf_counter(), time.process_time()
+    for first in range(0, record_count, 500):
+        records = [
+            {"Data": _DATA, "PartitionKey": f"key-{number % _KEY_COUNT}"}
+            for number in range(first, min(first + 500, record_count))
+        ]
+        answer = client.put_records(StreamName=_STREAM, Records=records)
+        assert not answer["FailedRecordCount"]
+    return time.perf_counter() - started_s, time.process_time() - cpu_s
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,85 @@
+"""Parcels: what a producer sends, each one record of the stream, and who waits for what becomes of it.
+
+A ``Parcel`` is a user's record as it was put, with the future of the one who put it. A ``PackedParcel`` is many of
+them packed into one record (``aggregates``): it is sent for its members, each of which has a future of its own.
+"""
+
+from asyncio import Future
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+__all__ = ["RECORD_OVERHEAD_BYTE_COUNT", "PackedParcel", "Parcel", "Stored", "members_of"]
+
+# What a record costs in memory beside its data and key, so that many small ones are bounded too: its objects here,
+# its part of a request as text, and its part of the answer. Measured, rounded up.
+RECORD_OVERHEAD_BYTE_COUNT = 1024
+
+
+class Stored(NamedTuple):
+    """Where a record is. ``sub_sequence_number`` counts the records packed into one of the stream, else it is None."""
+
+    shard_id: str
+    sequence_number: str
+    sub_sequence_number: int | None = None
+
+
+class Parcel:
+    """A record on its way. ``order_keys`` are the keys whose records stay in order, none where order does not matter.
+
+    There is one for each record that is put, so nothing here is computed or wrapped.
+    """
+
+    __slots__ = (
+        "attempt_count",
+        "born_s",
+        "byte_count",
+        "data",
+        "future",
+        "hash_key",
+        "key",
+        "order_keys",
+        "wait_count",
+    )
+
+    def __init__(
+        self,
+        data: bytes,
+        key: str,
+        hash_key: str | None,
+        byte_count: int,
+        born_s: float,
+        future: "Future[Stored]",
+        order_keys: Sequence[str],
+    ) -> None:
+        self.data = data
+        self.key = key
+        self.hash_key = hash_key
+        self.byte_count = byte_count
+        self.born_s = born_s
+        self.future = future
+        self.order_keys = order_keys
+        self.attempt_count = 0
+        self.wait_count = 0
+
+
+class PackedParcel(Parcel):
+    """Many records in one, for one shard. Its own future is nobody's: those of its members are answered."""
+
+    __slots__ = ("members", "shard_id")
+
+    def __init__(
+        self, data: bytes, members: Sequence[Parcel], *, shard_id: str, hash_key: str, order_keys: Sequence[str]
+    ) -> None:
+        first = members[0]
+        byte_count = len(data) + len(first.key.encode())
+        super().__init__(data, first.key, hash_key, byte_count, first.born_s, first.future, order_keys)
+        self.members = members
+        self.shard_id = shard_id
+
+
+def members_of(parcels: Iterable[Parcel]) -> list[Parcel]:
+    """Give the records that users put, out of parcels of both kinds."""
+    return list(
+        chain.from_iterable(parcel.members if isinstance(parcel, PackedParcel) else (parcel,) for parcel in parcels)
+    )
