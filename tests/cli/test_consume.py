@@ -219,4 +219,4 @@ def test_a_stream_that_is_not_there_is_told(shell: Shell) -> None:
 
 def _owned(shell: Shell, stream: str) -> int:
     said = shell.at("group", "describe", stream, "g", "--json")
-    return sum(bool(lease["owner"]) for lease in said.json()["leases"]) if said.status == 0 else 0
+    return sum(bool(lease.get("Owner")) for lease in said.json()["Leases"]) if said.status == 0 else 0
