@@ -28,6 +28,8 @@ __all__ = [
     "PackageInvalid",
     "PatternInvalid",
     "PlaceBehind",
+    "PutForgotten",
+    "PutMismatched",
     "QueueFull",
     "SandboxFailed",
     "ShardClosed",
@@ -203,6 +205,28 @@ class IteratorExpired(StreamdError):
 
 class GroupFull(StreamdError):
     """A stream has as many groups, or a group as many members or leases, as may be: nothing was added."""
+
+
+class PutForgotten(StreamdError):
+    """A producer's number is so old that a shard may have forgotten what became of it: nothing is stored there now."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(sequence)
+        self.sequence = sequence
+
+    def __str__(self) -> str:
+        return f"the producer's number {self.sequence} is too old: what became of it is no longer remembered"
+
+
+class PutMismatched(StreamdError):
+    """A producer used one number for two different requests: nothing of the later one is stored in that shard."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(sequence)
+        self.sequence = sequence
+
+    def __str__(self) -> str:
+        return f"the producer's number {self.sequence} was used for other records"
 
 
 class GroupNotFound(StreamdError):

@@ -51,6 +51,7 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = MappingProxyType(
         "put": LazyCommand("streamd.cli.put", "put", "Put lines or files into a stream."),
         "tail": LazyCommand("streamd.cli.tail", "tail", "Print a stream's records as they arrive."),
         "consume": LazyCommand("streamd.cli.consume", "consume", "Read a stream as a member of a group."),
+        "mirror": LazyCommand("streamd.cli.mirror", "mirror", "Copy a stream into another, resumably."),
         "group": LazyCommand("streamd.cli.groups", "group", "Look at groups of readers, and move or delete them."),
         "data": LazyCommand("streamd.cli.data", "data", "Check or measure a data directory."),
         "tls": LazyCommand("streamd.cli.tls", "tls", "Make certificates for serving TLS."),

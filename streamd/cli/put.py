@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -120,14 +120,9 @@ async def _put_all(client: KinesisClient, job: _Job) -> Counts:
     try:
         with progress(paths) as (advance, complain):
             tell = _teller(complain, as_json=job.as_json)
-            async with AsyncExitStack() as exits:
-                sender: Sender = Batcher(client, job.stream, counts, tell=tell)
-                if job.ordered:
-                    ordered = OrderedSender(client, job.stream, counts, tell=tell)
-                    sender = await exits.enter_async_context(ordered)
-                async for lines in _lines_of(job, byte_count_max=byte_count_max, advance=advance):
-                    await _add(sender, lines, job.key_of, byte_count_max=byte_count_max, complain=complain)
-                await sender.flush()
+            lines_read = _lines_of(job, byte_count_max=byte_count_max, advance=advance)
+            async with _sender_of(client, job, counts, tell=tell) as sender:
+                await _send(sender, lines_read, job.key_of, byte_count_max=byte_count_max, complain=complain)
     finally:
         # Also after an error or Ctrl-C: what is stored is stored, and its count is wanted then.
         if not job.as_json:
@@ -176,6 +171,32 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         return
     with Path(path).open("rb") as file:
         yield file
+
+
+@asynccontextmanager
+async def _sender_of(
+    client: KinesisClient, job: _Job, counts: Counts, *, tell: Callable[[list[Stored | Failed]], None]
+) -> AsyncIterator[Sender]:
+    """Give what sends a job's records."""
+    if not job.ordered:
+        yield Batcher(client, job.stream, counts, tell=tell)
+        return
+    async with OrderedSender(client, job.stream, counts, tell=tell) as ordered:
+        yield ordered
+
+
+async def _send(
+    sender: Sender,
+    lines_read: AsyncIterator[Sequence[Line]],
+    key_of: KeyOf,
+    *,
+    byte_count_max: int,
+    complain: Callable[[str], None],
+) -> None:
+    """Hand everything that is read to the sender."""
+    async for lines in lines_read:
+        await _add(sender, lines, key_of, byte_count_max=byte_count_max, complain=complain)
+    await sender.flush()
 
 
 async def _add(

@@ -51,13 +51,7 @@ class OrderedSender:
         finally:
             self.counts.call_count = self._producer.counters().request_count
             # Also after an error: what is stored is stored.
-            try:
-                await self._tell_done(count_max=0 if kind is None else len(self._untold))
-            finally:
-                for _, future in self._untold:
-                    # One error ends the command: the same one of the others is not told once more for each.
-                    if future.done() and not future.cancelled():
-                        future.exception()
+            await self._tell_last(count_max=0 if kind is None else len(self._untold))
 
     async def add(self, draft: Draft) -> None:
         """Take a record, once there is room for it. Raises what the client raises."""
@@ -69,6 +63,15 @@ class OrderedSender:
         """Send what was taken and tell what became of it. Raises what the client raises."""
         await self._producer.flush()
         await self._tell_done(count_max=0)
+
+    async def _tell_last(self, *, count_max: int) -> None:
+        try:
+            await self._tell_done(count_max=count_max)
+        finally:
+            for _, future in self._untold:
+                # One error ends the command: the same one of the others is not told once more for each.
+                if future.done() and not future.cancelled():
+                    future.exception()
 
     async def _tell_done(self, *, count_max: int) -> None:
         """Tell of the records that are done, waiting while more than so many are not told of."""

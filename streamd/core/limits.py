@@ -25,6 +25,8 @@ __all__ = [
     "ON_DEMAND_SHARD_COUNT",
     "PARTITION_KEY_LENGTH_MAX",
     "PUSH_BYTE_COUNT_MAX",
+    "PUT_MEMORY_COUNT",
+    "PUT_MEMORY_MS",
     "PUT_RECORDS_BYTE_COUNT_MAX",
     "PUT_RECORDS_COUNT_MAX",
     "RECORD_KIB_DEFAULT",
@@ -42,6 +44,7 @@ __all__ = [
     "TOKEN_AGE_MS_MAX",
     "TRIM_BLOCK_COUNT_MAX",
     "TRIM_BYTE_COUNT_MAX",
+    "TRIM_PUT_COUNT_MAX",
     "WAIT_MS_MAX",
 ]
 
@@ -103,6 +106,13 @@ CLOSED_RETRY_COUNT_MAX: Final = 50
 # Retention gives the writer's lock back after this much, so that puts never wait long behind it.
 TRIM_BLOCK_COUNT_MAX: Final = 256
 TRIM_BYTE_COUNT_MAX: Final = 32 * MIB
+TRIM_PUT_COUNT_MAX: Final = 1000
+
+# Ours: how many numbers of a producer a shard remembers. A producer has a few requests under way at once, and the SDK's
+# starts none while its oldest one is this far back; each entry takes some 100 bytes.
+PUT_MEMORY_COUNT: Final = 256
+# How long after its last request a producer is remembered: far longer than any client repeats a request.
+PUT_MEMORY_MS: Final = 900_000
 
 # How long a reader may ask the server to hold an empty answer (our extension).
 WAIT_MS_MAX: Final = 20_000

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import orjson
 
+from streamd.core.limits import PUT_MEMORY_MS
 from streamd.core.stream import Stream
 from streamd.engine.clock import Clock
 from streamd.engine.groups import forget_groups
@@ -80,6 +81,7 @@ class Janitor:
             await self._trim(by_number[shard.stream_number], shard, before_ms=horizons[shard.stream_number])
         for stream in streams:
             await self._forget_closed(stream)
+        await self._store.forget_puts(before_ms=now_ms - PUT_MEMORY_MS)
 
     async def _trim(self, stream: Stream, shard: ShardKey, *, before_ms: int) -> None:
         has_more = True

@@ -10,7 +10,8 @@ from itertools import count
 
 from streamd.core.blocks import RecordColumns, decode, sealed_body, sizes
 from streamd.core.hash_keys import digest_of_hash_key, digests
-from streamd.core.limits import CLOSED_RETRY_COUNT_MAX, GET_RECORDS_BYTE_COUNT_MAX
+from streamd.core.limits import CLOSED_RETRY_COUNT_MAX, GET_RECORDS_BYTE_COUNT_MAX, PUT_MEMORY_MS
+from streamd.core.put_tokens import PutToken, Remembered
 from streamd.core.sequence_numbers import sequence_numbers
 from streamd.core.shard_tree import Shard
 from streamd.core.stream import Distribution, Stream
@@ -19,7 +20,7 @@ from streamd.engine.keys import Keys
 from streamd.engine.quotas import Quotas
 from streamd.engine.reshard import Resharder
 from streamd.engine.streams import Streams
-from streamd.errors import BlockDamaged, ShardClosed, ShardMissing, StreamNotFound
+from streamd.errors import BlockDamaged, PutForgotten, PutMismatched, ShardClosed, ShardMissing, StreamNotFound
 from streamd.storage.shard_log import Appended, ShardBatch, ShardKey, StoredBlock
 from streamd.storage.store import Store
 
@@ -86,28 +87,46 @@ class Shards:
         self._turn = count()
 
     async def put(
-        self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None, depth: int = 0
+        self,
+        stream: Stream,
+        records: RecordColumns,
+        *,
+        hash_keys: Sequence[int | None] | None,
+        depth: int = 0,
+        token: PutToken | None = None,
     ) -> Outcomes:
         """Store the records of one caller, as ``put_each`` does. Raises also BlockDamaged, whichever shard is."""
-        outcomes = await self.put_each(stream, records, hash_keys=hash_keys, depth=depth)
+        outcomes = await self.put_each(stream, records, hash_keys=hash_keys, depth=depth, token=token)
         for damage in outcomes.damage_by_place.values():
             raise damage
         return outcomes
 
     async def put_each(
-        self, stream: Stream, records: RecordColumns, *, hash_keys: Sequence[int | None] | None, depth: int = 0
+        self,
+        stream: Stream,
+        records: RecordColumns,
+        *,
+        hash_keys: Sequence[int | None] | None,
+        depth: int = 0,
+        token: PutToken | None = None,
     ) -> Outcomes:
         """Store records, each in the shard that owns its hash key; an outcome for each, in order.
 
         ``hash_keys`` are the explicit ones, ``depth`` is how deep in a chain of invocations the caller is. Records of
         one call that go to one shard are stored together. Raises StoreFull and StoreFailed (records of earlier rounds
         of a raced reshard may be stored by then, unacknowledged), StreamNotFound, MasterKeyMissing.
+
+        With a token they are stored once, however often they are put with it: later puts get the outcome of the first.
+        Of the records for one shard the first ones are stored then, and all after one that is over a limit refused.
+        Raises PutForgotten and PutMismatched.
         """
         outcomes = Outcomes.none_yet(len(records.data))
         pending: Sequence[int] = range(len(records.data))
         for _ in range(CLOSED_RETRY_COUNT_MAX):
-            routes = self._route(stream, records, hash_keys, pending)
-            pending = await self._put_once(stream, records, routes, outcomes, depth=depth)
+            if token is not None:
+                pending = await self._recall(stream, records, hash_keys, pending, token, outcomes)
+            routes = self._route(stream, records, hash_keys, pending) if pending else {}
+            pending = await self._put_once(stream, records, routes, outcomes, depth=depth, token=token)
             if not pending:
                 return outcomes
             await self._resharder.finish(stream.name, is_forced=True)
@@ -197,6 +216,33 @@ class Shards:
         by_index = stream.tree.shard_by_index
         return {by_index[index]: found for index, found in places.items() if found}
 
+    async def _recall(
+        self,
+        stream: Stream,
+        records: RecordColumns,
+        hash_keys: Sequence[int | None] | None,
+        pending: Sequence[int],
+        token: PutToken,
+        outcomes: Outcomes,
+    ) -> Sequence[int]:
+        """Note what an earlier put with the token stored in shards that a reshard has closed since; the other places.
+
+        Shards that are open are asked by the append itself.
+        """
+        since_ms = self._clock.now_ms() - PUT_MEMORY_MS
+        closed = [shard for shard in stream.tree if shard.closing and shard.closing.closed_ms >= since_ms]
+        if not closed:
+            return pending
+        shard_by_key = {ShardKey(stream.number, shard.index): shard for shard in closed}
+        for key, found in (await self._store.remembered(shard_by_key, token)).items():
+            shard = shard_by_key[key]
+            places = [place for place in pending if _hash_key(records, hash_keys, place) in shard.hash_range]
+            stored = places[: found.record_count]
+            self._note(shard, stored, Appended(found.first_position, found.arrival_ms), outcomes)
+            gone = set(stored)
+            pending = [place for place in pending if place not in gone]
+        return pending
+
     async def _put_once(
         self,
         stream: Stream,
@@ -205,25 +251,39 @@ class Shards:
         outcomes: Outcomes,
         *,
         depth: int,
+        token: PutToken | None,
     ) -> list[int]:
         """Append along these routes and note the outcomes; the places whose shard turned out to be closed."""
         data_key = self._keys.current(stream)
         batches: list[ShardBatch] = []
         routed: list[tuple[Shard, Sequence[int]]] = []
         for shard, places in routes.items():
-            admitted = self._admit(stream, shard, records, places, outcomes)
-            if not admitted:
+            admitted = self._admit(stream, shard, records, places, outcomes, is_prefix=token is not None)
+            if not admitted and token is None:
                 continue
             columns = _picked(records, admitted)
             key = ShardKey(stream.number, shard.index)
-            batches.append(ShardBatch(key, columns, columns.byte_count, data_key, depth))
-            routed.append((shard, admitted))
+            if token is None:
+                batches.append(ShardBatch(key, columns, columns.byte_count, data_key, depth))
+                routed.append((shard, admitted))
+                continue
+            # Also what is refused is remembered, so that its twin is not stored.
+            asked = len(places), _picked(records, places).byte_count
+            batches.append(ShardBatch(key, columns, columns.byte_count, data_key, depth, token, asked))
+            routed.append((shard, places))
         closed: list[int] = []
         found = await self._store.append(batches) if batches else []
         for (shard, places), outcome in zip(routed, found, strict=True):
             match outcome:
                 case Appended():
                     self._note(shard, places, outcome, outcomes)
+                case Remembered():
+                    stored = places[: outcome.record_count]
+                    self._note(shard, stored, Appended(outcome.first_position, outcome.arrival_ms), outcomes)
+                    for place in places[outcome.record_count :]:
+                        outcomes.shard_ids[place] = shard.id
+                case PutForgotten() | PutMismatched():
+                    raise outcome
                 case ShardClosed():
                     closed.extend(places)
                 case ShardMissing():
@@ -239,14 +299,21 @@ class Shards:
         records: RecordColumns,
         places: Sequence[int],
         outcomes: Outcomes,
+        *,
+        is_prefix: bool,
     ) -> Sequence[int]:
-        """Take the records from the shard's write limit, if limits are on; refuse those over it."""
+        """Take the records from the shard's write limit, if limits are on; refuse those over it.
+
+        For a prefix all after the first that is refused are refused too.
+        """
         if not self._quotas.is_on:
             return places
-        admitted = []
-        for place in places:
+        admitted: list[int] = []
+        for at, place in enumerate(places):
             byte_count = len(records.data[place]) + len(records.keys[place] or b"")
-            if self._quotas.write(stream, shard, byte_count=byte_count):
+            if is_prefix and len(admitted) < at:
+                outcomes.shard_ids[place] = shard.id
+            elif self._quotas.write(stream, shard, byte_count=byte_count):
                 admitted.append(place)
             else:
                 outcomes.shard_ids[place] = shard.id
@@ -287,6 +354,11 @@ class Shards:
         batch.depths += [header.depth] * (last - first)
         batch.byte_count = batch.byte_count_max - room
         return block.position + last - 1
+
+
+def _hash_key(records: RecordColumns, hash_keys: Sequence[int | None] | None, place: int) -> int:
+    explicit = hash_keys[place] if hash_keys is not None else None
+    return explicit if explicit is not None else int.from_bytes(digests((records.keys[place] or b"",))[0], "big")
 
 
 def _picked(records: RecordColumns, places: Sequence[int]) -> RecordColumns:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from streamd.core.put_tokens import PutToken
 from streamd.engine.engine import Engine
 from streamd.kinesis.codecs import Codec
 
@@ -29,6 +30,7 @@ class Call:
     codec: Codec
     wait_ms: int = 0
     depth: int = 0
+    token: PutToken | None = None
 
     def get(self, member: str) -> Any:
         """Give a member, None when it was not sent."""

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX, WAIT_MS_MAX
 from streamd.core.lineage import depth_of
+from streamd.core.put_tokens import PRODUCER_HEADER, SEQUENCE_HEADER, PutToken, read_put_token
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import Caller, SignedRequest
 from streamd.engine.engine import Engine
@@ -167,6 +168,7 @@ class KinesisDialect:
             codec=codec,
             wait_ms=_wait_ms(request.headers),
             depth=depth_of(request.headers.get("x-amzn-trace-id")),
+            token=_token(request.headers, operation),
         )
         if self._engine.quotas.is_on:
             self._take_call(call)
@@ -208,6 +210,17 @@ def _refuse_stream_id(members: Mapping[str, object]) -> None:
     """Refuse the member that AWS reserves for later: ignoring it could name another stream than was meant."""
     if "StreamId" in members:
         raise Fault("InvalidArgumentException", "StreamId is not implemented. Use StreamName or StreamARN.")
+
+
+def _token(headers: Mapping[str, str], operation: str) -> PutToken | None:
+    """Read a producer's number of the request. Raises Fault for one that is none, or does not belong there."""
+    try:
+        token = read_put_token(headers.get(PRODUCER_HEADER), headers.get(SEQUENCE_HEADER))
+    except ValueError as error:
+        raise Fault("InvalidArgumentException", str(error)) from None
+    if token is not None and operation not in {_PUT_RECORD, "PutRecords"}:
+        raise Fault("InvalidArgumentException", f"{PRODUCER_HEADER} belongs to PutRecord and PutRecords.")
+    return token
 
 
 def _wait_ms(headers: Mapping[str, str]) -> int:

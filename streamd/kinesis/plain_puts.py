@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from streamd.core.blocks import RecordColumns
 from streamd.core.lineage import depth_of
+from streamd.core.put_tokens import PRODUCER_HEADER, SEQUENCE_HEADER
 from streamd.core.sigv4 import SignedRequest
 from streamd.engine.engine import Engine
 from streamd.errors import BlockDamaged
@@ -49,6 +50,8 @@ def read_plain_put(request: SignedRequest) -> PlainPut | None:
         return None
     if "content-encoding" in headers or "x-streamd-wait-ms" in headers:
         # What the body means, or what is done with it, is another thing then.
+        return None
+    if PRODUCER_HEADER in headers or SEQUENCE_HEADER in headers:
         return None
     if depth_of(headers.get("x-amzn-trace-id")):
         # Its record goes into a block of its own.

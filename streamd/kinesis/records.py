@@ -10,6 +10,7 @@ from typing import cast
 from streamd.core.blocks import RecordColumns
 from streamd.core.hash_keys import HASH_KEY_MAX
 from streamd.core.limits import PUT_RECORDS_BYTE_COUNT_MAX
+from streamd.core.put_tokens import PRODUCER_HEADER
 from streamd.core.sequence_numbers import parse
 from streamd.core.stream import Distribution, Stream
 from streamd.engine.engine import Engine
@@ -44,7 +45,7 @@ async def put_record(engine: Engine, call: Call) -> Answer:
         _check_ordering(engine, stream, ordering)
     _check_sizes(stream, columns, path="data")
     _end_dry_run(call)
-    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys, depth=call.depth)
+    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys, depth=call.depth, token=call.token)
     (shard_id,), (sequence_number,) = outcomes.shard_ids, outcomes.sequence_numbers
     if sequence_number is None:
         raise Fault(_THROTTLED, throttle_sentence(engine, stream, shard_id))
@@ -61,7 +62,7 @@ async def put_records(engine: Engine, call: Call) -> Answer:
     if columns.byte_count > PUT_RECORDS_BYTE_COUNT_MAX:
         raise invalid_argument("Records size exceeds 10 MB limit")
     _end_dry_run(call)
-    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys, depth=call.depth)
+    outcomes = await engine.shards.put(stream, columns, hash_keys=hash_keys, depth=call.depth, token=call.token)
     count_put(engine, stream, columns, outcomes)
     rows = [
         {"SequenceNumber": number, "ShardId": shard_id}
@@ -87,6 +88,8 @@ async def _load_writable(engine: Engine, call: Call) -> Stream:
     """Load the stream; one that is being created or deleted answers as if it were not there."""
     stream = await load_stream(engine, call)
     require_writable(stream, now_ms=engine.clock.now_ms())
+    if call.token is not None and stream.distribution is not Distribution.USER_PARTITION_KEY:
+        raise invalid_argument(f"{PRODUCER_HEADER} needs a stream whose records go by their partition keys.")
     return stream
 
 

@@ -14,6 +14,8 @@ from streamd.errors import (
     LeaseLost,
     MasterKeyMissing,
     PlaceBehind,
+    PutForgotten,
+    PutMismatched,
     ShardClosed,
     ShardMissing,
     ShardNotFound,
@@ -88,6 +90,8 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             )
         case CatalogDamaged():
             return InternalFailure(f"The stream cannot be used: {error}.")
+        case PutForgotten() | PutMismatched():
+            return _sequence_fault(error)
         case MasterKeyMissing():
             return Fault("KMSAccessDeniedException", str(error))
         case StoreFull():
@@ -111,6 +115,11 @@ def _group_fault(error: GroupNotFound | GroupFull | LeaseLost | PlaceBehind) -> 
             return Fault("LeaseLostException", f"Nothing was changed: {error}.")
         case PlaceBehind():
             return Fault("PlaceBehindException", f"Nothing was changed: {error}.")
+
+
+def _sequence_fault(error: PutForgotten | PutMismatched) -> Fault:
+    # A code of our own: taken for any other bad request it would be sent again under a new number.
+    return Fault("ProducerSequenceException", f"The request cannot be repeated: {error}.")
 
 
 def _authentication_fault(error: AuthenticationError) -> Fault:

@@ -20,10 +20,13 @@ _AGGREGATE_MAGIC: Final = b"\xf3\x89\x9a\xc2"
 
 
 class Record(NamedTuple):
-    """A record as its producer put it. ``arrival_ms`` is when the service took it, in milliseconds since 1970."""
+    """A record as its producer put it. ``arrival_ms`` is when the service took it, in milliseconds since 1970.
+
+    ``key`` is None where the producer gave none, as it may in a stream that places records by itself.
+    """
 
     data: bytes
-    key: str
+    key: str | None
     sequence_number: str
     arrival_ms: int
     sub_sequence_number: int | None = None
@@ -73,18 +76,18 @@ class Batch:
         await self._commit(self, through)
 
 
-def records_of(rows: Sequence[JsonObject]) -> tuple[list[Record], int]:
+def records_of(rows: Sequence[JsonObject], *, deaggregates: bool = True) -> tuple[list[Record], int]:
     """Make records of those in an answer; they, and about how many bytes of memory they take."""
     # Hundreds of thousands of these are made a second: this is half as long as calling the class for each.
     make = tuple.__new__
     records = [
         make(
             Record,
-            (row["Data"], row["PartitionKey"], row["SequenceNumber"], round(row[_ARRIVAL] * 1000), None),
+            (row["Data"], row.get("PartitionKey"), row["SequenceNumber"], round(row[_ARRIVAL] * 1000), None),
         )
         for row in rows
     ]
-    if _AGGREGATE_MAGIC in {record[0][:4] for record in records}:
+    if deaggregates and _AGGREGATE_MAGIC in {record[0][:4] for record in records}:
         records = [part for record in records for part in _parts_of(record)]
     return records, sum([len(record[0]) for record in records]) + RECORD_OVERHEAD_BYTE_COUNT * len(records)
 

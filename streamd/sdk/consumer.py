@@ -62,6 +62,7 @@ class Consumer:
         place_of: PlaceOf | None = None,
         consumer_arn: str | None = None,
         consumer_name: str | None = None,
+        deaggregate: bool = True,
         member_id: str | None = None,
         member_timeout_s: float = 10.0,
         batch_record_count_max: int = GET_RECORDS_COUNT_MAX,
@@ -71,7 +72,8 @@ class Consumer:
 
         Leases are kept by the streamd that the client calls, unless another store is given, as AWS needs it.
         With a registered consumer's ARN or name records are pushed (SubscribeToShard), else they are asked for. What
-        is read and not yet done takes about ``buffer_byte_count_max`` bytes at most. Raises ConfigInvalid.
+        is read and not yet done takes about ``buffer_byte_count_max`` bytes at most. With ``deaggregate=False`` records
+        of the KPL stay packed. Raises ConfigInvalid.
         """
         self._settings = ConsumerSettings(
             stream=stream,
@@ -86,6 +88,7 @@ class Consumer:
             buffer_byte_count_max=buffer_byte_count_max,
             consumer_arn=consumer_arn,
             consumer_name=consumer_name,
+            deaggregates=deaggregate,
         )
         self._budget = ByteBudget(buffer_byte_count_max)
         self._reader = self._reader_of(client)
@@ -243,7 +246,11 @@ class Consumer:
         settings = self._settings
         if settings.consumer_arn is None and settings.consumer_name is None:
             return PollReader(
-                client, settings.stream, budget=self._budget, record_count_max=settings.batch_record_count_max
+                client,
+                settings.stream,
+                budget=self._budget,
+                record_count_max=settings.batch_record_count_max,
+                deaggregates=settings.deaggregates,
             )
         return PushReader(
             client,
@@ -251,6 +258,7 @@ class Consumer:
             budget=self._budget,
             consumer_arn=settings.consumer_arn,
             name=settings.consumer_name,
+            deaggregates=settings.deaggregates,
         )
 
 

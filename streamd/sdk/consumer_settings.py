@@ -42,6 +42,7 @@ class ConsumerSettings:
     buffer_byte_count_max: int
     consumer_arn: str | None
     consumer_name: str | None
+    deaggregates: bool = True
 
     def __post_init__(self) -> None:
         if self.checkpoint not in {"auto", "manual"}:

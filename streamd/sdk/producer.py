@@ -21,6 +21,11 @@ are slow then. A record that is given up lets the next one of its key go.
 ``aggregate=True`` packs many records into one of the stream, in the form of the Kinesis Producer Library, each for the
 shard of its own key (``aggregates``; needs ``pip install 'streamd[kpl]'``): fewer records to pay for and to store, and
 with ``ordered=True`` many records of a key in one request. Who reads must take them apart.
+
+``idempotent=True`` gives each request a number by which a streamd knows it again (an extension; other services pass
+over it): a request that is repeated because its answer did not come is stored once, also when the server was killed in
+between, and its futures get the places of the first time. Records that were refused go out in a new request. It holds
+for as long as the producer lives and repeats; what is put anew after a failed future may be there twice.
 """
 
 import asyncio
@@ -28,12 +33,14 @@ import time
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
+from uuid import uuid4
 
 from streamd.core.hash_keys import HASH_KEY_MAX
 from streamd.core.limits import (
     KIB,
     MIB,
     PARTITION_KEY_LENGTH_MAX,
+    PUT_MEMORY_COUNT,
     PUT_RECORDS_BYTE_COUNT_MAX,
     PUT_RECORDS_COUNT_MAX,
     RECORD_KIB_MAX,
@@ -73,6 +80,7 @@ class Producer:
         client: KinesisClient | None = None,
         ordered: bool = False,
         aggregate: bool = False,
+        idempotent: bool = False,
         linger_ms: float = LINGER_MS,
         batch_record_count_max: int = PUT_RECORDS_COUNT_MAX,
         batch_byte_count_max: int = BATCH_BYTE_COUNT_MAX,
@@ -87,10 +95,13 @@ class Producer:
         record. Raises ConfigInvalid for bounds that cannot be.
         """
         _check_bounds(batch_record_count_max, batch_byte_count_max, request_count_max)
+        if idempotent and request_count_max > PUT_MEMORY_COUNT // 4:
+            raise ConfigInvalid(f"with idempotent=True request_count_max must be 1 to {PUT_MEMORY_COUNT // 4}")
         self.stream = stream
         self._client = client
         self._is_ordered = ordered
         self._is_aggregating = aggregate
+        self._producer_id = uuid4().hex if idempotent else None
         self._room = Room(buffer_byte_count_max)
         self._ledger = Ledger(self._room)
         self._outbox = Outbox(count_max=batch_record_count_max, byte_count_max=batch_byte_count_max)
@@ -123,6 +134,7 @@ class Producer:
             ledger=self._ledger,
             config=self._config,
             packer=packer,
+            producer_id=self._producer_id,
         )
         self._is_open = True
         return self

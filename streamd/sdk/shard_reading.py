@@ -49,7 +49,16 @@ class ShardReader(Protocol):
 class PollReader:
     """Reads all shards of one consumer by GetRecords."""
 
-    def __init__(self, client: KinesisClient, stream: str, *, budget: ByteBudget, record_count_max: int) -> None:
+    def __init__(
+        self,
+        client: KinesisClient,
+        stream: str,
+        *,
+        budget: ByteBudget,
+        record_count_max: int,
+        deaggregates: bool,
+    ) -> None:
+        self.deaggregates = deaggregates
         self._client = client
         self._stream = stream
         self._budget = budget
@@ -126,7 +135,12 @@ class _Polling:
         await budget.reserve(reserved)
         try:
             answer = await shared.read(self._iterator, byte_count=reserved, record_byte_count=self._record_byte_count)
-            page = _page_of(answer, after=feed.read_place, ends=answer.get("NextShardIterator") is None)
+            page = _page_of(
+                answer,
+                after=feed.read_place,
+                ends=answer.get("NextShardIterator") is None,
+                deaggregates=shared.deaggregates,
+            )
             budget.hold(page.byte_count)
         finally:
             budget.release(reserved)
@@ -150,9 +164,17 @@ class PushReader:
     """Reads all shards of one consumer by subscriptions of a registered consumer."""
 
     def __init__(
-        self, client: KinesisClient, stream: str, *, budget: ByteBudget, consumer_arn: str | None, name: str | None
+        self,
+        client: KinesisClient,
+        stream: str,
+        *,
+        budget: ByteBudget,
+        consumer_arn: str | None,
+        name: str | None,
+        deaggregates: bool,
     ) -> None:
         """Take the registered consumer's ARN, or its name, which is looked up when it is first needed."""
+        self._deaggregates = deaggregates
         self._client = client
         self._stream = stream
         self._budget = budget
@@ -184,6 +206,7 @@ class PushReader:
                     event,
                     after=event.get("ContinuationSequenceNumber") or feed.read_place,
                     ends=event.get("ContinuationSequenceNumber") is None,
+                    deaggregates=self._deaggregates,
                 )
                 # An event is there already when its size is known; while it waits here, no other is taken.
                 await self._budget.reserve(page.byte_count)
@@ -198,8 +221,8 @@ class PushReader:
         return self._consumer_arn
 
 
-def _page_of(answer: JsonObject, *, after: Place, ends: bool) -> Page:
-    records, byte_count = records_of(answer["Records"])
+def _page_of(answer: JsonObject, *, after: Place, ends: bool, deaggregates: bool) -> Page:
+    records, byte_count = records_of(answer["Records"], deaggregates=deaggregates)
     last = answer["Records"][-1]["SequenceNumber"] if answer["Records"] else after
     return Page(
         records=records,

@@ -11,10 +11,12 @@ With a packer, records are packed before they are parcels of the outbox (``aggre
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from streamd.core.limits import PUT_MEMORY_COUNT
+from streamd.core.put_tokens import PRODUCER_HEADER, SEQUENCE_HEADER
 from streamd.core.shard_ranges import ShardRanges
 from streamd.errors import StreamdError
 from streamd.sdk.aggregates import Packer
@@ -53,6 +55,7 @@ class Shipping:
         ledger: Ledger,
         config: ShippingConfig,
         packer: Packer | None,
+        producer_id: str | None,
     ) -> None:
         self._transport = transport
         self._stream = stream
@@ -61,6 +64,9 @@ class Shipping:
         self._ledger = ledger
         self._config = config
         self._packer = packer
+        self._producer_id = producer_id
+        self._sequence = 0
+        self._open_sequences: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
@@ -108,7 +114,7 @@ class Shipping:
         """Start requests for what may go now, and the timer for what lingers."""
         outbox = self._outbox
         while not (self._is_stopped or outbox.is_empty) and self._request_count < self._config.request_count_max:
-            if not (outbox.has_full_batch or self._is_due or self._hurry_count):
+            if not (outbox.has_full_batch or self._is_due or self._hurry_count) or self._is_far_ahead():
                 break
             self._request_count += 1
             batch = outbox.take()
@@ -156,7 +162,23 @@ class Shipping:
         with suppress(StreamdError):
             packer.ranges = ShardRanges(await StreamCalls(self._transport).list_shards(self._stream))
 
+    def _is_far_ahead(self) -> bool:
+        """Tell whether the server might forget the oldest request under way if one more were begun."""
+        return bool(self._open_sequences) and self._sequence - min(self._open_sequences) >= PUT_MEMORY_COUNT // 2
+
     async def _answer_to(self, batch: Sequence[Parcel]) -> JsonObject:
+        """Send a request under a number of its own. Raises what it was refused with, or failed with for too long."""
+        if self._producer_id is None:
+            return await self._answered(batch, {})
+        self._sequence += 1
+        sequence = self._sequence
+        self._open_sequences.add(sequence)
+        try:
+            return await self._answered(batch, {PRODUCER_HEADER: self._producer_id, SEQUENCE_HEADER: str(sequence)})
+        finally:
+            self._open_sequences.discard(sequence)
+
+    async def _answered(self, batch: Sequence[Parcel], headers: Mapping[str, str]) -> JsonObject:
         """Send a request until it is answered. Raises what it was refused with, or failed with for too long."""
         body = body_of(self._stream, batch)
         deadline_s = _born_s(batch) + self._config.give_up_after_s
@@ -169,7 +191,7 @@ class Shipping:
             failure: StreamdError
             try:
                 async with asyncio.timeout(self._config.request_timeout_s):
-                    return await self._transport.call_once("PutRecords", body)
+                    return await self._transport.call_once("PutRecords", body, headers=headers)
             except TimeoutError:
                 failure = ServiceUnreachable(self._transport.endpoint, "timed out")
             except ServiceUnreachable as unreachable:

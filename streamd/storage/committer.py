@@ -24,12 +24,13 @@ from streamd.core.sealing import NONCE_BYTE_COUNT
 from streamd.errors import BlockDamaged, ShardClosed, ShardMissing, StoreFailed, StoreFull, StreamdError
 from streamd.metrics import Metrics
 from streamd.storage.environment import Environment
-from streamd.storage.shard_log import Appended, ShardBatch, ShardKey, ShardLog
+from streamd.storage.put_memory import PutMemory, PutOutcome
+from streamd.storage.shard_log import ShardBatch, ShardKey, ShardLog
 from streamd.storage.signals import Wakeups
 
 __all__ = ["AppendOutcome", "Committer"]
 
-AppendOutcome: TypeAlias = Appended | ShardClosed | ShardMissing | BlockDamaged
+AppendOutcome: TypeAlias = PutOutcome
 T = TypeVar("T")
 _GroupKey: TypeAlias = tuple[ShardKey, int, int]
 
@@ -65,7 +66,7 @@ class Committer:
         on_failure: Callable[[StoreFailed], None],
     ) -> None:
         self._environment = environment
-        self._log = log
+        self._puts = PutMemory(environment, log)
         self._wakeups = wakeups
         self._now_ms = now_ms
         self._metrics = metrics
@@ -201,7 +202,7 @@ class Committer:
             batches = [batch for _, _, batch in group]
             found: Sequence[AppendOutcome]
             try:
-                found = self._log.append(transaction, batches, now_ms=now_ms, nonces=self._nonces)
+                found = self._puts.append(transaction, batches, now_ms=now_ms, nonces=self._nonces)
             except (ShardClosed, ShardMissing, BlockDamaged) as refusal:
                 found = [refusal] * len(batches)
             for (caller, place, _), outcome in zip(group, found, strict=True):

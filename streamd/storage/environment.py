@@ -1,9 +1,10 @@
 """LMDB opened for the log, and how much of it is in use.
 
-Four tables: ``catalog`` (key to version and document), ``shards`` (stream and shard to the shard's state), ``blocks``
-(stream, shard and first position to a block), ``events`` (lane and due time to an event that waits for a function).
-LMDB syncs the data before it moves the pointer that readers follow, so what a reader can see is on disk. Beside LMDB's
-two files lies ``made``, which tells a log that is new from one that is gone.
+Five tables: ``catalog`` (key to version and document), ``shards`` (stream and shard to the shard's state), ``blocks``
+(stream, shard and first position to a block), ``events`` (lane and due time to an event that waits for a function),
+``puts`` (stream, shard, producer and number to what became of a put). LMDB syncs the data before it moves the pointer
+that readers follow, so what a reader can see is on disk. Beside LMDB's two files lies ``made``, which tells a log that
+is new from one that is gone.
 """
 
 import os
@@ -55,8 +56,9 @@ class Environment:
             self.catalog = self._environment.open_db(b"catalog", create=not read_only)
             self.shards = self._environment.open_db(b"shards", create=not read_only)
             self.blocks = self._environment.open_db(b"blocks", create=not read_only)
-            # A log of an older version has no such table, and whoever only reads needs none.
+            # A log of an older version has no such tables, and whoever only reads needs none.
             self.events: lmdb._Database | None = None if read_only else self._environment.open_db(b"events")
+            self.puts: lmdb._Database | None = None if read_only else self._environment.open_db(b"puts")
             self._page_byte_count: int = self._environment.stat()["psize"]
             # A reader that was killed would otherwise hold old pages back for ever.
             self._environment.reader_check()
@@ -89,7 +91,7 @@ class Environment:
     def used_byte_count(self, transaction: lmdb.Transaction) -> int:
         """Count the bytes of all pages that hold something, as this transaction sees them."""
         pages = 0
-        for table in filter(None, (self.catalog, self.shards, self.blocks, self.events)):
+        for table in filter(None, (self.catalog, self.shards, self.blocks, self.events, self.puts)):
             stat = transaction.stat(table)
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return pages * self._page_byte_count

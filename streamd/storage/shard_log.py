@@ -22,6 +22,7 @@ from streamd.core.blocks import (
     joined,
 )
 from streamd.core.checksums import stamped, unstamped
+from streamd.core.put_tokens import PutToken
 from streamd.core.sealing import DataKey
 from streamd.errors import BlockDamaged, FormatUnknown, ShardClosed, ShardMissing, StoreFailed
 from streamd.storage.block_walk import BlockWalk
@@ -107,7 +108,8 @@ class ShardState(NamedTuple):
 class ShardBatch(NamedTuple):
     """Records for one shard, to be sealed when there is a data key; ``byte_count`` is what Kinesis counts.
 
-    ``depth`` is how deep in a chain of invocations they are put.
+    ``depth`` is how deep in a chain of invocations they are put. With a token they are appended once; ``asked`` tells
+    the records and bytes that the request had for the shard, more than these where some were refused.
     """
 
     shard: ShardKey
@@ -115,6 +117,8 @@ class ShardBatch(NamedTuple):
     byte_count: int
     data_key: DataKey | None = None
     depth: int = 0
+    token: PutToken | None = None
+    asked: tuple[int, int] = (0, 0)
 
 
 class Appended(NamedTuple):

@@ -7,11 +7,13 @@ is local, or that a catalog write is instant: a distributed engine may stand her
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import lmdb
 
-from streamd.core.limits import TRIM_BLOCK_COUNT_MAX, TRIM_BYTE_COUNT_MAX
+from streamd.core.limits import TRIM_BLOCK_COUNT_MAX, TRIM_BYTE_COUNT_MAX, TRIM_PUT_COUNT_MAX
+from streamd.core.put_tokens import PutToken, Remembered
 from streamd.errors import ShardMissing, StoreFailed
 from streamd.metrics import Metrics
 from streamd.storage.catalog import Catalog, Document
@@ -19,6 +21,7 @@ from streamd.storage.committer import AppendOutcome, Committer
 from streamd.storage.directory import DataDirectory
 from streamd.storage.environment import Environment, SpaceUse
 from streamd.storage.event_queue import EVENTS, StoredEvents
+from streamd.storage.put_memory import PutMemory
 from streamd.storage.shard_log import ShardBatch, ShardKey, ShardLog, ShardState, StoredRun, Trimmed
 from streamd.storage.signals import Bells, Wakeups
 
@@ -47,6 +50,7 @@ class Store:
         self._environment = Environment(directory.log_path, size_max=size_max)
         self._catalog = Catalog(self._environment)
         self._log = ShardLog(self._environment)
+        self._puts = PutMemory(self._environment, self._log)
         # Those of a lone process are made here, and so are closed here.
         self._is_alone = bells is None
         self._bells = bells or Bells(1)
@@ -155,9 +159,25 @@ class Store:
     async def drop(self, shard: ShardKey) -> bool:
         """Remove some of a shard; True once all of it is gone."""
         return await self._committer.change(
-            lambda transaction: self._log.drop(transaction, shard, block_count_max=TRIM_BLOCK_COUNT_MAX),
+            lambda transaction: (
+                self._puts.drop(transaction, shard, count_max=TRIM_PUT_COUNT_MAX)
+                and self._log.drop(transaction, shard, block_count_max=TRIM_BLOCK_COUNT_MAX)
+            ),
             shards=[shard],
         )
+
+    async def remembered(self, shards: Iterable[ShardKey], token: PutToken) -> dict[ShardKey, Remembered]:
+        """Tell what became of a producer's request in those of the shards that remember it. Raises BlockDamaged."""
+        with self._environment.read() as transaction:
+            found = {shard: self._puts.find(transaction, shard, token) for shard in shards}
+        return {shard: remembered for shard, remembered in found.items() if remembered is not None}
+
+    async def forget_puts(self, *, before_ms: int) -> None:
+        """Forget the requests of producers from which nothing came since a time, a little at a time."""
+        idle = await self._on_reader(lambda: self._idle_producers(before_ms))
+        for prefix in idle:
+            while not await self._committer.change(partial(self._forget, prefix=prefix, before_ms=before_ms)):
+                pass
 
     async def wait_past(self, shard: ShardKey, *, after: int, timeout_s: float) -> bool:
         """Wait until the shard holds something after a position, or is sealed or gone; False when the time is up."""
@@ -291,6 +311,13 @@ class Store:
     def _has_more(self, shard: ShardKey, after: int) -> bool:
         state = self._state_or_none(shard)
         return state is None or after + 1 < state.next_position
+
+    def _idle_producers(self, before_ms: int) -> list[bytes]:
+        with self._environment.read() as transaction:
+            return self._puts.idle_producers(transaction, before_ms=before_ms)
+
+    def _forget(self, transaction: lmdb.Transaction, *, prefix: bytes, before_ms: int) -> bool:
+        return self._puts.forget(transaction, prefix, before_ms=before_ms, count_max=TRIM_PUT_COUNT_MAX)
 
     def _state_or_none(self, shard: ShardKey) -> ShardState | None:
         with self._environment.read() as transaction:

@@ -20,7 +20,7 @@ from streamd.core.lease_balance import (
 )
 from streamd.core.shard_succession import Lineage
 from streamd.errors import LeaseLost
-from streamd.sdk.testing.memory_leases import MemoryLeases
+from streamd.sdk.leases_memory import MemoryLeases
 
 __all__ = ["BEAT_TICKS", "TIMEOUT_BEATS", "Simulation"]
 

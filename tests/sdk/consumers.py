@@ -8,7 +8,7 @@ from typing import Any
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.consumer import Batch, Consumer, Record
 from streamd.sdk.leases import LeaseStore
-from streamd.sdk.testing.memory_leases import MemoryLeases
+from streamd.sdk.leases_memory import MemoryLeases
 
 __all__ = ["Reads", "client_at", "made_stream", "put", "texts"]
 

@@ -10,7 +10,7 @@ from streamd.errors import GroupNotFound, LeaseLost
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.consumer import Batch, Consumer
 from streamd.sdk.failures import ServiceUnreachable
-from streamd.sdk.testing.memory_leases import MemoryLeases
+from streamd.sdk.leases_memory import MemoryLeases
 from tests.daemons import Daemon
 from tests.sdk.consumers import Members, client_at, made_stream, put, texts
 

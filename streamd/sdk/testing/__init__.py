@@ -8,7 +8,7 @@
 the object; time is the test's own if it gives a clock. Unlike the rest of the SDK it needs what the server needs.
 """
 
+from streamd.sdk.leases_memory import MemoryLeases
 from streamd.sdk.testing.memory_kinesis import MemoryKinesis
-from streamd.sdk.testing.memory_leases import MemoryLeases
 
 __all__ = ["MemoryKinesis", "MemoryLeases"]
