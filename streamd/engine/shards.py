@@ -225,7 +225,7 @@ class Shards:
         token: PutToken,
         outcomes: Outcomes,
     ) -> Sequence[int]:
-        """Note what an earlier put with the token stored in shards that a reshard has closed since; the other places.
+        """Note what an earlier put with the token decided in shards that a reshard has closed since; the other places.
 
         Shards that are open are asked by the append itself.
         """
@@ -239,8 +239,11 @@ class Shards:
             places = [place for place in pending if _hash_key(records, hash_keys, place) in shard.hash_range]
             stored = places[: found.record_count]
             self._note(shard, stored, Appended(found.first_position, found.arrival_ms), outcomes)
-            gone = set(stored)
-            pending = [place for place in pending if place not in gone]
+            # What was refused there stays refused: whoever heard of it may have put it again under another number.
+            for place in places[found.record_count :]:
+                outcomes.shard_ids[place] = shard.id
+            decided = set(places)
+            pending = [place for place in pending if place not in decided]
         return pending
 
     async def _put_once(

@@ -153,6 +153,22 @@ async def test_what_was_refused_for_the_moment_stays_refused_under_its_number(da
             assert has_failed == sorted(has_failed), "after a refusal nothing more of the shard is stored"
 
 
+async def test_what_was_refused_in_a_shard_stays_refused_after_its_split(daemon_factory: DaemonFactory) -> None:
+    daemon = daemon_factory("--limits", "aws")
+    await a_stream(daemon.url, "orders", shard_count=1)
+    producer = uuid4().hex
+    batches = [[f"{sequence}-{number}" for number in range(500)] for sequence in range(1, 5)]
+
+    first = [put(daemon.url, "orders", data, producer=producer, sequence=s).json() for s, data in enumerate(batches, 1)]
+    async with KinesisClient(daemon.url) as client:
+        await client.split_shard("orders", "shardId-000000000000", hash_key=1 << 127)
+        await client.wait_until_active("orders")
+    again = [put(daemon.url, "orders", data, producer=producer, sequence=s).json() for s, data in enumerate(batches, 1)]
+
+    assert any(answer["FailedRecordCount"] for answer in first)
+    assert again == first
+
+
 async def test_a_number_before_the_window_or_used_for_other_records_is_refused(
     daemon: Daemon, stream_name: str
 ) -> None:
