@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -9,11 +11,15 @@ import click
 from benchmarks.machine import machine_of
 from benchmarks.report import Report
 from benchmarks.results import Measurement, rows_of
-from benchmarks.sdk import producer
+from benchmarks.sdk import consumer, producer, takeover
 
 __all__ = ["main"]
 
-_WORKS = {"producer": (producer.REFERENCE, producer.measure)}
+_WORKS: dict[str, tuple[str, Callable[..., list[Measurement]]]] = {
+    "producer": (producer.REFERENCE, producer.measure),
+    "consumer": (consumer.REFERENCE, consumer.measure),
+    "takeover": (takeover.REFERENCE, takeover.measure),
+}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -23,11 +29,27 @@ _WORKS = {"producer": (producer.REFERENCE, producer.measure)}
 @click.option("--workers", type=click.IntRange(1, 64), default=1, help="Workers of streamd.")
 @click.option("--directory", "--dir", type=click.Path(path_type=Path), default=None, help="Where data goes: a disk.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmark-results"), help="Where results go.")
-def main(*, only: str | None, records: int, rounds: int, workers: int, directory: Path | None, out: Path) -> None:
+@click.option(
+    "--peer-python",
+    type=click.Path(exists=True, path_type=Path),
+    default=None,
+    help="Python of an environment that has async-kinesis, to measure it beside the consumer.",
+)
+def main(
+    *,
+    only: str | None,
+    records: int,
+    rounds: int,
+    workers: int,
+    directory: Path | None,
+    out: Path,
+    peer_python: Path | None,
+) -> None:
     """Measure the SDK."""
-    for name, (reference, measure) in _WORKS.items():
+    for name, (reference, works) in _WORKS.items():
         if only not in (None, name):
             continue
+        measure = works if name == "producer" else partial(works, peer_python=peer_python)
         folder = Path(tempfile.mkdtemp(prefix="streamd-sdk-", dir=directory))
         measurements: list[Measurement] = []
         try:

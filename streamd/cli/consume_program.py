@@ -55,11 +55,11 @@ class Program:
         """Keep the program running until it is told to end."""
         pause_s = RESTART_PAUSE_S_MIN
         try:
-            while not self._is_ending:
+            while True:
                 began_s = time.monotonic()
                 status = await self._run_once()
                 if self._is_ending:
-                    break
+                    return
                 pause_s = RESTART_PAUSE_S_MIN if time.monotonic() - began_s > STEADY_S else pause_s
                 self._warn(f"the program ended with status {status}; it is started again in {pause_s:g} s")
                 await asyncio.sleep(pause_s)

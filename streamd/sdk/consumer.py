@@ -10,7 +10,8 @@ another; the children of a split or merge are read after their parents. Each rec
 records of a shard in order: of each shard one batch at most is in the caller's hands, also when several tasks iterate
 over one consumer. A member that dies is silent for ``member_timeout_s`` before its shards are read by others, from what
 it checkpointed last. One that was only stopped finds them gone when it wakes: it gives out nothing more of them, and
-``batch.checkpoint()`` raises LeaseLost.
+``batch.checkpoint()`` raises LeaseLost. A body that keeps the event loop from running for that long stops its own
+member: what takes long belongs on a thread.
 
 With ``checkpoint="auto"`` asking for the next batch says that the last one is done; a loop that is left by ``break`` or
 by an error leaves its batch undone, and it comes again. ``await batch.checkpoint()`` says it at once.

@@ -26,7 +26,7 @@ _PUT_COUNT = 400
 
 def program(number: int) -> str:
     section = (_ROOT / "README.md").read_text().split("\n## Consuming\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
+    return str(re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number])
 
 
 def started(source: Path, *arguments: str) -> subprocess.Popen[bytes]:
