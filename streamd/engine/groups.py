@@ -11,10 +11,11 @@ one before, whatever was written at the same moment. Any worker serves any membe
 NUMBER is the stream's own, which no other stream ever gets.
 """
 
+import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -25,9 +26,13 @@ from streamd.storage.store import Store
 
 __all__ = ["Groups", "forget_groups"]
 
+T = TypeVar("T")
+
 _PREFIX: Final = "group/"
 _BELOW: Final = "grouped/"
 _IDENTITY_BYTE_COUNT: Final = 8
+# Changes of one call that are under way at once, so that they share commits.
+_CHANGE_COUNT_MAX: Final = 256
 
 
 class Groups:
@@ -91,13 +96,11 @@ class Groups:
         new = [lease for lease in leases if lease.shard_id not in present]
         if len(present) + len(new) > LEASE_COUNT_MAX:
             raise GroupFull(f"a group has {LEASE_COUNT_MAX} leases at most")
-        for lease in new:
-            row = _row(lease)
 
-            def decide(told: dict[str, Any] | None, row: dict[str, Any] = row) -> dict[str, Any]:
-                return told or row
+        async def add(lease: Lease) -> None:
+            await self._change(f"{prefix}lease/{lease.shard_id}", lambda told: told or _row(lease))
 
-            await self._change(f"{prefix}lease/{lease.shard_id}", decide)
+        await _together(new, add)
 
     async def acquire(self, number: int, group: str, *, shard_id: str, member_id: str, epoch: int) -> Lease:
         """Take a lease that still has this epoch; it gets the next. Raises GroupNotFound and LeaseLost."""
@@ -118,6 +121,9 @@ class Groups:
         """Move an owner's place, and perhaps give the lease up. Raises GroupNotFound, LeaseLost and PlaceBehind."""
 
         def decide(lease: Lease) -> Lease:
+            if release and (lease.owner, lease.epoch, lease.place) == (None, epoch, place):
+                # Asked again, since the first answer was lost.
+                return lease
             if (lease.owner, lease.epoch) != (member_id, epoch):
                 raise LeaseLost(shard_id, member_id=member_id, epoch=epoch)
             if is_behind(place, lease.place):
@@ -126,28 +132,45 @@ class Groups:
 
         await self._change_lease(number, group, shard_id, decide, member_id=member_id, epoch=epoch)
 
-    async def seek(self, number: int, group: str, place_by_shard: Mapping[str, Place]) -> None:
-        """Move the places of leases; each loses its owner and gets the next epoch. Raises GroupNotFound, LeaseLost."""
-        for shard_id, place in place_by_shard.items():
+    async def seek(self, number: int, group: str, place_by_shard: Mapping[str, Place]) -> list[str]:
+        """Move the places of leases, those that are there: each loses its owner and gets the next epoch.
 
-            def decide(lease: Lease, place: Place = place) -> Lease:
-                return replace(lease, owner=None, epoch=lease.epoch + 1, place=place)
+        Gives the shards that were moved, sorted. Raises GroupNotFound.
+        """
+        _, prefix = await self._find(number, group)
+        moved: list[str] = []
 
-            await self._change_lease(number, group, shard_id, decide, member_id="", epoch=0)
+        async def move(shard_id: str) -> None:
+            def decide(told: dict[str, Any] | None) -> dict[str, Any] | None:
+                if told is None:
+                    return None
+                return told | {"owner": None, "epoch": told["epoch"] + 1, "place": place_by_shard[shard_id]}
+
+            if await self._change(f"{prefix}lease/{shard_id}", decide) is not None:
+                moved.append(shard_id)
+
+        await _together(place_by_shard, move)
+        return sorted(moved)
 
     async def leave(self, number: int, group: str, *, member_id: str) -> None:
         """Forget a member, and give up every lease that it owns. Raises GroupNotFound."""
         _, prefix = await self._find(number, group)
         await self._change(f"{prefix}member/{member_id}", lambda _: None)
-        for lease in (await self.snapshot(number, group)).leases:
-            if lease.owner == member_id:
-                await self._change(f"{prefix}lease/{lease.shard_id}", lambda told: _without_owner(told, member_id))
+        leases = (await self.snapshot(number, group)).leases
+
+        async def give_up(shard_id: str) -> None:
+            await self._change(f"{prefix}lease/{shard_id}", lambda told: _without_owner(told, member_id))
+
+        await _together([lease.shard_id for lease in leases if lease.owner == member_id], give_up)
 
     async def drop_leases(self, number: int, group: str, shard_ids: Sequence[str]) -> None:
         """Forget leases; missing ones are no error. Raises GroupNotFound."""
         _, prefix = await self._find(number, group)
-        for shard_id in shard_ids:
+
+        async def drop(shard_id: str) -> None:
             await self._change(f"{prefix}lease/{shard_id}", lambda _: None)
+
+        await _together(set(shard_ids), drop)
 
     async def delete(self, number: int, group: str) -> None:
         """Forget a group and everything below it. Raises GroupNotFound."""
@@ -210,9 +233,16 @@ async def forget_groups(store: Store, number: int) -> None:
 
 
 async def _remove_below(store: Store, prefix: str) -> None:
-    while names := await store.scan(prefix, limit=1000):
-        for name in names:
-            await _remove(store, prefix + name)
+    while names := await store.scan(prefix, limit=_CHANGE_COUNT_MAX):
+        await _together(names, lambda name: _remove(store, prefix + name))
+
+
+async def _together(things: Iterable[T], run: Callable[[T], Awaitable[None]]) -> None:
+    """Do something to each, many at once, so that their changes share commits. Raises what the first failure was."""
+    waiting = list(things)
+    while waiting:
+        now, waiting = waiting[:_CHANGE_COUNT_MAX], waiting[_CHANGE_COUNT_MAX:]
+        await asyncio.gather(*[run(thing) for thing in now])
 
 
 async def _remove(store: Store, key: str) -> None:

@@ -84,7 +84,7 @@ async def _add_leases(engine: Engine, call: Call) -> Answer:
             parent_ids=tuple(row.get("ParentShardIds") or ()),
             owner=None,
             epoch=0,
-            place=_checked(row["Place"], row["ShardId"]),
+            place=_checked(row["Place"], row["ShardId"], stream),
         )
         for row in call.members["Leases"]
     ]
@@ -120,7 +120,7 @@ async def _save_checkpoint(engine: Engine, call: Call) -> Answer:
         shard_id=members["ShardId"],
         member_id=members["MemberId"],
         epoch=members["Epoch"],
-        place=_checked(members["Place"], members["ShardId"]),
+        place=_checked(members["Place"], members["ShardId"], stream),
         release=bool(call.get("Release")),
     )
     return None
@@ -128,9 +128,8 @@ async def _save_checkpoint(engine: Engine, call: Call) -> Answer:
 
 async def _seek_leases(engine: Engine, call: Call) -> Answer:
     stream = await load_stream(engine, call)
-    places = {shard_id: _checked(place, shard_id) for shard_id, place in call.members["Places"].items()}
-    await engine.groups.seek(stream.number, call.members["GroupName"], places)
-    return None
+    places = {shard_id: _checked(place, shard_id, stream) for shard_id, place in call.members["Places"].items()}
+    return {"ShardIds": await engine.groups.seek(stream.number, call.members["GroupName"], places)}
 
 
 GROUP_HANDLER_BY_OPERATION: MappingProxyType[str, Handler] = MappingProxyType(
@@ -150,7 +149,7 @@ GROUP_HANDLER_BY_OPERATION: MappingProxyType[str, Handler] = MappingProxyType(
 )
 
 
-def _checked(place: Place, shard_id: str) -> Place:
+def _checked(place: Place, shard_id: str, stream: Stream) -> Place:
     """Refuse a number that no record of this shard can have. Raises Fault."""
     if not place.isdigit():
         return place
@@ -159,6 +158,10 @@ def _checked(place: Place, shard_id: str) -> Place:
         raise invalid_argument(f"Place {place} is no sequence number.")
     if number.shard_index != shard_index(shard_id):
         raise invalid_argument(f"Place {place} is no sequence number of shard {shard_id}.")
+    shard = stream.tree.shard_by_index.get(number.shard_index)
+    # Of a shard that has expired nothing is known any more: its last owner may still say that it is done.
+    if shard is not None and number.shard_created_s != shard.created_s:
+        raise invalid_argument(f"Place {place} did not come from stream {stream.name}.")
     return place
 
 

@@ -37,9 +37,8 @@ async def _move(
     store: LeaseStore, stream: str, group: str, place: Place, shard_ids: Collection[str] | None
 ) -> list[str]:
     leases = (await store.snapshot(stream, group)).leases
-    moved = [lease.shard_id for lease in leases if shard_ids is None or lease.shard_id in shard_ids]
-    missing = sorted(set(shard_ids or ()) - set(moved))
+    wanted = [lease.shard_id for lease in leases if shard_ids is None or lease.shard_id in shard_ids]
+    missing = sorted(set(shard_ids or ()) - set(wanted))
     if missing:
         raise GroupNotFound(f"{group} with a lease of {missing[0]}")
-    await store.seek(stream, group, place_by_shard=dict.fromkeys(moved, place))
-    return moved
+    return await store.seek(stream, group, place_by_shard=dict.fromkeys(wanted, place))

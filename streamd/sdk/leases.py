@@ -52,13 +52,17 @@ class LeaseStore(Protocol):
     ) -> None:
         """Move an owner's place, durably, and with ``release`` also give the lease up.
 
+        A release that is asked for again, since its answer may have been lost, is no error before the next owner comes.
         Raises LeaseLost when the lease has another owner or epoch by now, and PlaceBehind when the place lies before
         the present one, which only ``seek`` goes back from: then nothing was changed.
         """
         ...
 
-    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> None:
-        """Move the places of leases, whoever owns them: each loses its owner and gets the next epoch."""
+    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> list[str]:
+        """Move the places of leases, whoever owns them: each loses its owner and gets the next epoch.
+
+        Gives the shards that were moved, sorted: those that have a lease.
+        """
         ...
 
     async def leave(self, stream: str, group: str, *, member_id: str) -> None:

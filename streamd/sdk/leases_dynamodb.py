@@ -175,22 +175,36 @@ class DynamoDBLeases:
             return
         item = await self._get(key)
         lease = None if item is None else _lease(item)
+        if lease is not None and release and (lease.owner, lease.epoch, lease.place) == (None, epoch, place):
+            # Asked again, since the first answer was lost.
+            return
         if lease is None or (lease.owner, lease.epoch) != (member_id, epoch):
             raise LeaseLost(shard_id, member_id=member_id, epoch=epoch)
         raise PlaceBehind(shard_id, place=place)
 
-    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> None:
-        """Move the places of leases, whoever owns them: each loses its owner and gets the next epoch."""
+    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> list[str]:
+        """Move the places of leases, whoever owns them: each loses its owner and gets the next epoch.
+
+        Gives the shards that were moved, sorted: those that have a lease.
+        """
         _, below = await self._find(stream, group)
-        for shard_id, place in place_by_shard.items():
+        moved: list[str] = []
+        for shard_id, place in sorted(place_by_shard.items()):
             values = {":place": {"S": place}, ":rank": {"S": _rank(place)}, ":one": {"N": "1"}}
-            await self._update(
-                _key(below, f"lease/{shard_id}"),
-                "SET place = :place, #r = :rank REMOVE holder ADD epoch :one",
-                values,
-                condition="attribute_exists(epoch)",
-                names={"#r": "rank"},
-            )
+            try:
+                await self._update(
+                    _key(below, f"lease/{shard_id}"),
+                    "SET place = :place, #r = :rank REMOVE holder ADD epoch :one",
+                    values,
+                    condition="attribute_exists(epoch)",
+                    names={"#r": "rank"},
+                )
+            except ServiceRefused as refused:
+                if refused.code != _CONDITION_FAILED:
+                    raise
+            else:
+                moved.append(shard_id)
+        return moved
 
     async def leave(self, stream: str, group: str, *, member_id: str) -> None:
         """Forget a member, and give up every lease that it still owns."""

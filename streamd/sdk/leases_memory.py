@@ -65,17 +65,24 @@ class MemoryLeases:
         found = self._find(stream, group)
         lease = found.leases.get(shard_id)
         if lease is None or (lease.owner, lease.epoch) != (member_id, epoch):
+            if release and lease is not None and (lease.owner, lease.epoch, lease.place) == (None, epoch, place):
+                return
             raise LeaseLost(shard_id, member_id=member_id, epoch=epoch)
         if is_behind(place, lease.place):
             raise PlaceBehind(shard_id, place=place)
         found.leases[shard_id] = replace(lease, place=place, owner=None if release else member_id)
 
-    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> None:
-        """Move the places of leases: each loses its owner and gets the next epoch. Raises GroupNotFound."""
+    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> list[str]:
+        """Move the places of leases: each loses its owner and gets the next epoch. Raises GroupNotFound.
+
+        Gives the shards that were moved, sorted.
+        """
         found = self._find(stream, group)
-        for shard_id, place in place_by_shard.items():
-            if (lease := found.leases.get(shard_id)) is not None:
-                found.leases[shard_id] = replace(lease, place=place, owner=None, epoch=lease.epoch + 1)
+        moved = sorted(place_by_shard.keys() & found.leases.keys())
+        for shard_id in moved:
+            lease = found.leases[shard_id]
+            found.leases[shard_id] = replace(lease, place=place_by_shard[shard_id], owner=None, epoch=lease.epoch + 1)
+        return moved
 
     async def leave(self, stream: str, group: str, *, member_id: str) -> None:
         """Forget a member, and give up every lease that it still owns. Raises GroupNotFound."""

@@ -71,10 +71,16 @@ class StreamdLeases:
                 raise PlaceBehind(shard_id, place=place) from refused
             raise
 
-    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> None:
-        """Move the places of leases, whoever owns them: each loses its owner and gets the next epoch."""
-        if place_by_shard:
-            await self._call("SeekLeases", stream, group, Places=dict(place_by_shard))
+    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> list[str]:
+        """Move the places of leases, whoever owns them: each loses its owner and gets the next epoch.
+
+        Gives the shards that were moved, sorted: those that have a lease.
+        """
+        if not place_by_shard:
+            return []
+        answer = await self._call("SeekLeases", stream, group, Places=dict(place_by_shard))
+        moved: list[str] = answer["ShardIds"]
+        return moved
 
     async def leave(self, stream: str, group: str, *, member_id: str) -> None:
         """Forget a member, and give up every lease that it still owns."""

@@ -1,6 +1,7 @@
 """Operations on groups at the door: what is refused and how, restarts, workers, and a stream's end."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from streamd.core.lease import TRIM_HORIZON, Lease, Start
 from streamd.core.limits import MEMBER_COUNT_MAX
+from streamd.core.sequence_numbers import parse
 from streamd.engine.groups import Groups
 from streamd.errors import GroupFull
 from streamd.kinesis.groups import GROUP_HANDLER_BY_OPERATION
@@ -37,7 +39,12 @@ async def test_what_is_wrong_is_refused_as_kinesis_refuses(daemon: Daemon, strea
         number = str((await client.put_record(stream_name, b"", "k", hash_key=(1 << 128) - 1))["SequenceNumber"])
         await StreamdLeases(client).open_group(stream_name, "g", start=START)
         place = {"GroupName": "g", "MemberId": "m", "ShardId": SHARD, "Epoch": 0}
+        mine = parse(str((await client.put_record(stream_name, b"", "k", hash_key=0))["SequenceNumber"]))
+        assert mine is not None
+        # Streams that were made in different seconds have different numbers.
+        foreign = str(replace(mine, shard_created_s=mine.shard_created_s - 1))
         found = {
+            "foreign": await refusal(client, "SaveCheckpoint", StreamName=stream_name, **place, Place=foreign),
             "stream": await refusal(client, "ListGroups", StreamName="nowhere"),
             "group": await refusal(client, "DescribeGroup", StreamName=stream_name, GroupName="none"),
             "name": await refusal(client, "CreateGroup", StreamName=stream_name, GroupName="a/b", Start="TRIM_HORIZON"),
@@ -51,6 +58,7 @@ async def test_what_is_wrong_is_refused_as_kinesis_refuses(daemon: Daemon, strea
         }
 
     assert {name: (status, code) for name, (status, code, _) in found.items()} == {
+        "foreign": (400, "InvalidArgumentException"),
         "stream": (400, "ResourceNotFoundException"),
         "group": (400, "ResourceNotFoundException"),
         "name": (400, "ValidationException"),

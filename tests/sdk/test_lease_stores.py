@@ -27,27 +27,24 @@ def lease_of(shard_id: str, *parent_ids: str, place: str = TRIM_HORIZON) -> Leas
 @pytest.fixture(params=["memory", "streamd", "dynamodb"])
 async def store(request: pytest.FixtureRequest, daemon: Daemon, stream_name: str) -> AsyncIterator[LeaseStore]:
     """Give a store that knows the stream."""
-    if request.param == "memory":
-        yield MemoryLeases()
-        return
-    if request.param == "dynamodb":
-        url = request.getfixturevalue("moto_url")
-        keys = Credentials("AKIAEXAMPLE", "secret-for-tests-only")
-        async with DynamoDBLeases(endpoint=url, credentials=keys, table=f"leases-{stream_name}") as leases:
-            yield leases
-        return
     async with KinesisClient(daemon.url) as client:
         await client.create_stream(stream_name, shard_count=3)
-        yield StreamdLeases(client)
+        if request.param == "memory":
+            yield MemoryLeases()
+        elif request.param == "streamd":
+            yield StreamdLeases(client)
+        else:
+            url = request.getfixturevalue("moto_url")
+            keys = Credentials("AKIAEXAMPLE", "secret-for-tests-only")
+            async with DynamoDBLeases(endpoint=url, credentials=keys, table=f"leases-{stream_name}") as leases:
+                yield leases
 
 
 @pytest.fixture
-async def numbers(daemon: Daemon, stream_name: str) -> list[str]:
+async def numbers(store: LeaseStore, daemon: Daemon, stream_name: str) -> list[str]:
     """Give numbers of the first shard, in order."""
     async with KinesisClient(daemon.url) as client:
-        other = f"{stream_name}-numbers"
-        await client.create_stream(other, shard_count=1)
-        return [str((await client.put_record(other, b"", "k"))["SequenceNumber"]) for _ in range(3)]
+        return [str((await client.put_record(stream_name, b"", "k", hash_key=0))["SequenceNumber"]) for _ in range(3)]
 
 
 async def make(store: LeaseStore, stream: str, *leases: Lease) -> None:
@@ -160,6 +157,29 @@ async def test_a_release_keeps_the_place_and_the_next_owner_goes_on_there(
     assert (following.owner, following.epoch, following.place) == ("b", 2, numbers[0])
 
 
+async def test_a_release_that_is_asked_for_again_is_done_until_the_next_owner_comes(
+    store: LeaseStore, stream_name: str, numbers: list[str]
+) -> None:
+    await make(store, stream_name)
+    lease = await store.acquire(stream_name, GROUP, shard_id=FIRST, member_id="a", epoch=0)
+
+    async def release(place: str) -> None:
+        await store.checkpoint(
+            stream_name, GROUP, shard_id=FIRST, member_id="a", epoch=lease.epoch, place=place, release=True
+        )
+
+    await release(numbers[1])
+    await release(numbers[1])
+    with pytest.raises(LeaseLost):
+        await release(numbers[2])
+    await store.acquire(stream_name, GROUP, shard_id=FIRST, member_id="b", epoch=1)
+    with pytest.raises(LeaseLost):
+        await release(numbers[1])
+
+    found = (await leases_of(store, stream_name))[FIRST]
+    assert (found.owner, found.epoch, found.place) == ("b", 2, numbers[1])
+
+
 async def test_a_seek_moves_places_and_takes_leases_away(
     store: LeaseStore, stream_name: str, numbers: list[str]
 ) -> None:
@@ -167,8 +187,11 @@ async def test_a_seek_moves_places_and_takes_leases_away(
     lease = await store.acquire(stream_name, GROUP, shard_id=FIRST, member_id="a", epoch=0)
     await store.checkpoint(stream_name, GROUP, shard_id=FIRST, member_id="a", epoch=lease.epoch, place=numbers[2])
 
-    await store.seek(stream_name, GROUP, place_by_shard={FIRST: TRIM_HORIZON, SECOND: "AT:1764240000000"})
+    places = {SECOND: "AT:1764240000000", FIRST: TRIM_HORIZON, CHILD: TRIM_HORIZON}
+    moved = await store.seek(stream_name, GROUP, place_by_shard=places)
 
+    assert moved == [FIRST, SECOND], "the third has no lease"
+    assert await store.seek(stream_name, GROUP, place_by_shard={}) == []
     found = await leases_of(store, stream_name)
     assert (found[FIRST].owner, found[FIRST].epoch, found[FIRST].place) == (None, 2, TRIM_HORIZON)
     assert (found[SECOND].epoch, found[SECOND].place) == (1, "AT:1764240000000")
