@@ -68,11 +68,15 @@ class FileLeases(MemoryLeases):
         )
         await self._run("UPDATE lease SET place = ? WHERE source = ? AND shard = ?", place, self._source, shard_id)
 
-    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> None:
-        """Move places, in the file too."""
-        await super().seek(stream, group, place_by_shard=place_by_shard)
-        for shard_id, place in place_by_shard.items():
-            await self._run("UPDATE lease SET place = ? WHERE source = ? AND shard = ?", place, self._source, shard_id)
+    async def seek(self, stream: str, group: str, *, place_by_shard: Mapping[str, Place]) -> list[str]:
+        """Move places, in the file too; the shards that were moved."""
+        moved = await super().seek(stream, group, place_by_shard=place_by_shard)
+        for shard_id in moved:
+            await self._run(
+                *("UPDATE lease SET place = ? WHERE source = ? AND shard = ?", place_by_shard[shard_id]),
+                *(self._source, shard_id),
+            )
+        return moved
 
     async def drop_leases(self, stream: str, group: str, *, shard_ids: Sequence[str]) -> None:
         """Forget leases, in the file too."""
