@@ -142,6 +142,14 @@ def test_push_measures_both_transports_and_idle_subscriptions(tmp_path: Path) ->
     assert "kinesis-local is not installed" in printed
 
 
+def test_checkpoints_measures_members_of_a_group(tmp_path: Path) -> None:
+    flags = ["--seconds", "0.3", "--rounds", "1", "--workers", "1", "--leases", "3", "--members", "2"]
+
+    document, _ = _run("checkpoints", *flags, out=tmp_path / "out")
+
+    assert [(row["case"], row["median"] > 0) for row in document["rows"]] == [("3 leases, 2 members", True)]
+
+
 def test_functions_measures_every_work_beside_its_aim(tmp_path: Path) -> None:
     document, printed = _run("functions", "--quick", "--seconds", "0.5", out=tmp_path / "out")
 

@@ -12,13 +12,14 @@ from streamd.core.limits import MEMBER_COUNT_MAX
 from streamd.core.sequence_numbers import parse
 from streamd.engine.groups import Groups
 from streamd.errors import GroupFull
+from streamd.kinesis.group_shapes import GROUP_INPUT_BY_OPERATION
 from streamd.kinesis.groups import GROUP_HANDLER_BY_OPERATION
-from streamd.sdk.client import KinesisClient
+from streamd.sdk.client import Credentials, KinesisClient
 from streamd.sdk.failures import ServiceRefused
 from streamd.sdk.leases_streamd import StreamdLeases
 from tests.clocks import ManualClock
 from tests.conftest import DaemonFactory
-from tests.daemons import Daemon
+from tests.daemons import Daemon, raw
 from tests.engine.rooms import open_rooms
 
 TARGET = "StreamdGroups_20261127"
@@ -124,6 +125,46 @@ async def test_what_was_answered_outlives_a_kill_and_is_the_same_in_every_worker
         found = (await StreamdLeases(client).snapshot("s", "g")).leases
 
     assert [(each.owner, each.epoch) for each in found] == [("m19", 20)]
+
+
+async def test_nothing_is_done_for_who_signs_wrongly_or_not_at_all(
+    daemon_factory: DaemonFactory, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text('[[key]]\nid = "AKIDMEMBER"\nsecret = "wJalrXUtnFEMI/K7MDENG"\n')
+    keys.chmod(0o600)
+    running = daemon_factory("--auth", str(keys))
+    everything = {
+        "StreamName": "s",
+        "GroupName": "g",
+        "MemberId": "m",
+        "ShardId": SHARD,
+        "ShardIds": [SHARD],
+        "Epoch": 0,
+        "Place": "SHARD_END",
+        "Places": {SHARD: "SHARD_END"},
+        "Leases": [{"ShardId": "shardId-000000000001", "Place": "TRIM_HORIZON"}],
+        "Start": "TRIM_HORIZON",
+    }
+    async with KinesisClient(running.url, credentials=Credentials("AKIDMEMBER", "wJalrXUtnFEMI/K7MDENG")) as client:
+        await client.create_stream("s", shard_count=2)
+        store = StreamdLeases(client)
+        await store.open_group("s", "g", start=START)
+        await store.add_leases("s", "g", leases=[LEASE])
+        before = await store.snapshot("s", "g")
+
+        refused: list[tuple[str, str]] = []
+        async with KinesisClient(running.url, credentials=Credentials("AKIDMEMBER", "another")) as stranger:
+            for operation, shape in GROUP_INPUT_BY_OPERATION.items():
+                members = {name: everything[name] for name in shape.members if name in everything}
+                unsigned = raw(running.url, operation, members, X_Amz_Target=f"{TARGET}.{operation}")
+                _, code, _ = await refusal(stranger, operation, **members)
+                refused.append((unsigned.json()["__type"], code))
+
+        assert set(refused) == {("MissingAuthenticationTokenException", "InvalidSignatureException")}
+        assert len(refused) == len(GROUP_HANDLER_BY_OPERATION)
+        assert await store.snapshot("s", "g") == before
+        assert await store.groups("s") == ["g"]
 
 
 async def test_groups_go_with_their_stream(tmp_path: Path) -> None:
