@@ -65,7 +65,8 @@ class Groups:
         start, prefix = await self._find(number, group)
         members: list[Member] = []
         leases: list[Lease] = []
-        for document in await self._store.documents(prefix, limit=LEASE_COUNT_MAX + MEMBER_COUNT_MAX):
+        # Those who join at one moment may be a few more than the bound: they are seen, so that they can be forgotten.
+        for document in await self._store.documents(prefix, limit=2 * (LEASE_COUNT_MAX + MEMBER_COUNT_MAX)):
             kind, _, identity = document.key.removeprefix(prefix).partition("/")
             told = orjson.loads(document.content)
             if kind == "lease":

@@ -60,6 +60,7 @@ class DynamoDBLeases:
             credentials=settings.credentials,
             connection_count_max=_CONNECTION_COUNT_MAX,
             service="dynamodb",
+            json_version="1.0",
         )
 
     async def __aenter__(self) -> Self:

@@ -1,7 +1,8 @@
 """Signed calls of the Kinesis API over HTTP, repeated when they may be.
 
-Bodies are JSON 1.1. ``bytes`` in a request document are sent as base64; answers come back as they were sent, except
-that each record's ``Data`` is ``bytes``. Times in answers are seconds since 1970 with a fraction.
+Bodies are JSON 1.1, or of the version that another service speaks. ``bytes`` in a request document are sent as base64;
+answers come back as they were sent, except that each record's ``Data`` is ``bytes``. Times in answers are seconds since
+1970 with a fraction.
 
 A call is repeated, at most ``ATTEMPT_COUNT_MAX`` times in all and with full jitter between, when the service faltered
 (5xx), asked to slow down, or the connection broke; and only while the client's budget of repeats lasts
@@ -43,7 +44,8 @@ READ_TIMEOUT_S: Final = 60
 LARGE_BODY_BYTE_COUNT: Final = 1 << 20
 
 KINESIS_TARGET: Final = "Kinesis_20131202"
-_CONTENT_TYPE: Final = "application/x-amz-json-1.1"
+# The version of AWS's JSON protocol that Kinesis speaks. A service knows one, and takes no other for a request.
+_JSON_VERSION: Final = "1.1"
 # The server holds an empty answer of GetRecords this long for new records; AWS ignores the header.
 _WAIT_HEADER: Final = "x-streamd-wait-ms"
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -68,6 +70,7 @@ class Transport:
         credentials: CredentialSource,
         connection_count_max: int,
         service: str = "kinesis",
+        json_version: str = _JSON_VERSION,
     ) -> None:
         parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -75,6 +78,7 @@ class Transport:
         self.endpoint = f"{parts.scheme}://{parts.netloc}"
         self.region = region
         self._service = service
+        self._content_type = f"application/x-amz-json-{json_version}"
         self._host = parts.netloc.rpartition("@")[2]
         self._credentials = credentials
         self._budget = RetryBudget()
@@ -185,7 +189,7 @@ class Transport:
     ) -> dict[str, str]:
         headers = {
             "host": self._host,
-            "content-type": _CONTENT_TYPE,
+            "content-type": self._content_type,
             "x-amz-target": f"{target}.{operation}",
             **more,
         }
