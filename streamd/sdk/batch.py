@@ -4,7 +4,8 @@ Records that the Kinesis Producer Library packed into one come out as the ones t
 ``sub_sequence_number``. A batch never ends inside such a record, so a place is always a sequence number alone.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from streamd.core.aggregation import deaggregate
@@ -16,6 +17,7 @@ __all__ = ["Batch", "Record", "records_of"]
 # What a record costs in memory beside its data: four objects' heads, its key, number and time.
 RECORD_OVERHEAD_BYTE_COUNT: Final = 300
 _ARRIVAL: Final = "ApproximateArrivalTimestamp"
+_COLUMNS: Final = itemgetter("Data", "PartitionKey", "SequenceNumber", _ARRIVAL)
 _AGGREGATE_MAGIC: Final = b"\xf3\x89\x9a\xc2"
 
 
@@ -80,16 +82,21 @@ def records_of(rows: Sequence[JsonObject], *, deaggregates: bool = True) -> tupl
     """Make records of those in an answer; they, and about how many bytes of memory they take."""
     # Hundreds of thousands of these are made a second: this is half as long as calling the class for each.
     make = tuple.__new__
+    ms_of = {second: round(second * 1000) for second in {row[_ARRIVAL] for row in rows}}
     records = [
-        make(
-            Record,
-            (row["Data"], row.get("PartitionKey"), row["SequenceNumber"], round(row[_ARRIVAL] * 1000), None),
-        )
-        for row in rows
+        make(Record, (data, key, number, ms_of[second], None)) for data, key, number, second in _columns_of(rows)
     ]
     if deaggregates and _AGGREGATE_MAGIC in {record[0][:4] for record in records}:
         records = [part for record in records for part in _parts_of(record)]
     return records, sum([len(record[0]) for record in records]) + RECORD_OVERHEAD_BYTE_COUNT * len(records)
+
+
+def _columns_of(rows: Sequence[JsonObject]) -> Iterable[tuple[bytes, str | None, str, float]]:
+    try:
+        return list(map(_COLUMNS, rows))
+    except KeyError:
+        # A stream that places records by itself may have some without a key.
+        return [(row["Data"], row.get("PartitionKey"), row["SequenceNumber"], row[_ARRIVAL]) for row in rows]
 
 
 def _parts_of(record: Record) -> list[Record]:
