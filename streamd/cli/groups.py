@@ -34,13 +34,7 @@ def list_(stream: str, *, as_json: bool, endpoint: str, region: str) -> None:
 
     async def run() -> list[JsonObject]:
         async with connect(endpoint=endpoint, region=region) as client:
-            store = StreamdLeases(client)
-            found: list[JsonObject] = []
-            for name in await store.groups(stream):
-                # One that was deleted since it was listed is left out.
-                with suppress(GroupNotFound):
-                    found.append({"GroupName": name} | await store.describe(stream, name))
-            return found
+            return await _described(StreamdLeases(client), stream)
 
     groups = asyncio.run(run())
     if as_json:
@@ -133,6 +127,15 @@ def delete(stream: str, name: str, *, yes: bool, endpoint: str, region: str) -> 
 
     asyncio.run(run())
     write(f"{name}: deleted")
+
+
+async def _described(store: StreamdLeases, stream: str) -> list[JsonObject]:
+    """Describe all groups of a stream; one that was deleted since it was listed is left out."""
+    found: list[JsonObject] = []
+    for name in await store.groups(stream):
+        with suppress(GroupNotFound):
+            found.append({"GroupName": name} | await store.describe(stream, name))
+    return found
 
 
 def _page(told: JsonObject) -> str:
