@@ -78,12 +78,8 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             return _group_fault(error)
         case SubscriptionTaken():
             return Fault("ResourceInUseException", _taken_sentence(error, account_id))
-        case IteratorExpired():
-            return Fault("ExpiredIteratorException", _expired_sentence(error))
-        case TokenExpired():
-            return Fault("ExpiredNextTokenException", "NextToken has expired.")
-        case TokenInvalid():
-            return invalid_argument("Invalid NextToken.")
+        case IteratorExpired() | TokenExpired() | TokenInvalid():
+            return _token_fault(error)
         case BlockDamaged():
             return InternalFailure(
                 f"Shard {shard_id(error.shard_index)} cannot be read at position {error.position}: {error.reason}."
@@ -103,6 +99,16 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             return InternalFailure("The stream changed while it was used; try again.")
         case _:
             return InternalFailure("The server failed to process the request.")
+
+
+def _token_fault(error: IteratorExpired | TokenExpired | TokenInvalid) -> Fault:
+    match error:
+        case IteratorExpired():
+            return Fault("ExpiredIteratorException", _expired_sentence(error))
+        case TokenExpired():
+            return Fault("ExpiredNextTokenException", "NextToken has expired.")
+        case TokenInvalid():
+            return invalid_argument("Invalid NextToken.")
 
 
 def _group_fault(error: GroupNotFound | GroupFull | LeaseLost | PlaceBehind) -> Fault:

@@ -15,7 +15,8 @@ class Ledger:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._open_count = 0
+        # Records that are owed an answer; whoever admits one, whose room is taken already, counts it here.
+        self.open_count = 0
         self._record_count = 0
         self._byte_count = 0
         self._failed_record_count = 0
@@ -24,10 +25,6 @@ class Ledger:
         self._retried_record_count = 0
         self._latency_s_sum = 0.0
         self._latency_s_max = 0.0
-
-    def admit(self) -> None:
-        """Owe one more record its answer; its room is taken already."""
-        self._open_count += 1
 
     def sent(self, *, record_count: int, retried_record_count: int) -> None:
         """Count a request."""
@@ -61,7 +58,7 @@ class Ledger:
         """Cancel what has no answer: nobody will send it (again), and nobody can know whether it is stored."""
         for member in members:
             member.future.cancel()
-        self._open_count = 0
+        self.open_count = 0
         self._room.give(self._room.byte_count)
 
     def counters(self) -> Counters:
@@ -75,12 +72,12 @@ class Ledger:
             retried_record_count=self._retried_record_count,
             latency_s_sum=self._latency_s_sum,
             latency_s_max=self._latency_s_max,
-            buffered_record_count=self._open_count,
+            buffered_record_count=self.open_count,
             buffered_byte_count=self._room.byte_count,
         )
 
     def _close(self, members: Sequence[Parcel]) -> int:
-        self._open_count -= len(members)
+        self.open_count -= len(members)
         byte_count = sum([member.byte_count for member in members])
         self._room.give(byte_count + RECORD_OVERHEAD_BYTE_COUNT * len(members))
         return byte_count

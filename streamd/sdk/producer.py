@@ -68,6 +68,10 @@ GIVE_UP_AFTER_S: Final = 60.0
 REQUEST_TIMEOUT_S: Final = 30.0
 # A caller that puts without ever waiting lets the requests go out after so many records.
 _TURN_RECORD_COUNT: Final = 250
+_RECORD_BYTE_COUNT_MAX: Final = RECORD_KIB_MAX * KIB
+# Looked up once: each is used for every record.
+_Future = asyncio.Future
+_monotonic = time.monotonic
 
 
 class Producer:
@@ -168,17 +172,21 @@ class Producer:
         ServiceUnreachable when the record is given up. Raises RecordInvalid for what no stream takes, and
         ProducerClosed.
         """
-        byte_count = _byte_count(data, key)
+        byte_count = len(data) + (len(key) if key.isascii() else len(key.encode()))
+        # One look for all that is well formed: this is done for each record.
+        if not (0 < len(key) <= PARTITION_KEY_LENGTH_MAX and byte_count <= _RECORD_BYTE_COUNT_MAX):
+            raise _refusal(key, byte_count)
         hash_key_text = None if hash_key is None else _hash_key_text(hash_key)
-        if not self._room.take(byte_count + RECORD_OVERHEAD_BYTE_COUNT):
-            await self._room.wait(byte_count + RECORD_OVERHEAD_BYTE_COUNT)
+        room_byte_count = byte_count + RECORD_OVERHEAD_BYTE_COUNT
+        if not self._room.take(room_byte_count):
+            await self._room.wait(room_byte_count)
         if not self._is_open:
-            self._room.give(byte_count + RECORD_OVERHEAD_BYTE_COUNT)
+            self._room.give(room_byte_count)
             raise ProducerClosed(f"the producer of {self.stream} is closed")
-        future: asyncio.Future[Stored] = asyncio.Future(loop=self._loop)
+        future: asyncio.Future[Stored] = _Future(loop=self._loop)
         order_keys = (key,) if self._is_ordered else ()
-        self._ledger.admit()
-        self._shipping.add(Parcel(data, key, hash_key_text, byte_count, time.monotonic(), future, order_keys))
+        self._ledger.open_count += 1
+        self._shipping.add(Parcel(data, key, hash_key_text, byte_count, _monotonic(), future, order_keys))
         self._turn_count += 1
         if self._turn_count >= _TURN_RECORD_COUNT:
             self._turn_count = 0
@@ -209,13 +217,11 @@ def _check_bounds(record_count_max: int, byte_count_max: int, request_count_max:
         raise ConfigInvalid("request_count_max must be 1 at least")
 
 
-def _byte_count(data: bytes, key: str) -> int:
+def _refusal(key: str, byte_count: int) -> RecordInvalid:
+    """Say what is wrong with a record that no stream takes."""
     if not 1 <= len(key) <= PARTITION_KEY_LENGTH_MAX:
-        raise RecordInvalid(f"a partition key has 1 to {PARTITION_KEY_LENGTH_MAX} characters, this one {len(key)}")
-    byte_count = len(data) + (len(key) if key.isascii() else len(key.encode()))
-    if byte_count > RECORD_KIB_MAX * KIB:
-        raise RecordInvalid(f"a record has {RECORD_KIB_MAX * KIB} bytes at most, this one {byte_count}")
-    return byte_count
+        return RecordInvalid(f"a partition key has 1 to {PARTITION_KEY_LENGTH_MAX} characters, this one {len(key)}")
+    return RecordInvalid(f"a record has {_RECORD_BYTE_COUNT_MAX} bytes at most, this one {byte_count}")
 
 
 def _hash_key_text(hash_key: int) -> str:

@@ -220,11 +220,13 @@ class Shipping:
 
     def _stored(self, parcels: Sequence[Parcel], rows: Sequence[JsonObject]) -> None:
         if self._packer is None:
-            self._ledger.stored(parcels, [Stored(row["ShardId"], row["SequenceNumber"]) for row in rows])
+            make = tuple.__new__
+            places = [make(Stored, (row["ShardId"], row["SequenceNumber"], None)) for row in rows]
+            self._ledger.stored(parcels, places)
             self._outbox.ended(parcels)
             return
         members: list[Parcel] = []
-        places: list[Stored] = []
+        places = []
         for parcel, row in zip(parcels, rows, strict=True):
             shard_id, number = row["ShardId"], row["SequenceNumber"]
             if not isinstance(parcel, PackedParcel):
