@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
@@ -11,6 +12,7 @@ from streamd.cli.options import ShardId, connect, examples, json_option, server_
 from streamd.cli.output import json_text, table, write
 from streamd.cli.tail_start import Start, StartParameter
 from streamd.core.lease import time_of_place
+from streamd.errors import GroupNotFound
 from streamd.sdk.client import JsonObject
 from streamd.sdk.group_places import reset_group, seek_group
 from streamd.sdk.leases_streamd import StreamdLeases
@@ -32,9 +34,7 @@ def list_(stream: str, *, as_json: bool, endpoint: str, region: str) -> None:
 
     async def run() -> list[JsonObject]:
         async with connect(endpoint=endpoint, region=region) as client:
-            store = StreamdLeases(client)
-            names = await store.groups(stream)
-            return [{"GroupName": name} | await store.describe(stream, name) for name in names]
+            return await _described(StreamdLeases(client), stream)
 
     groups = asyncio.run(run())
     if as_json:
@@ -127,6 +127,15 @@ def delete(stream: str, name: str, *, yes: bool, endpoint: str, region: str) -> 
 
     asyncio.run(run())
     write(f"{name}: deleted")
+
+
+async def _described(store: StreamdLeases, stream: str) -> list[JsonObject]:
+    """Describe all groups of a stream; one that was deleted since it was listed is left out."""
+    found: list[JsonObject] = []
+    for name in await store.groups(stream):
+        with suppress(GroupNotFound):
+            found.append({"GroupName": name} | await store.describe(stream, name))
+    return found
 
 
 def _page(told: JsonObject) -> str:

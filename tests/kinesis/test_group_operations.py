@@ -1,6 +1,7 @@
 """Operations on groups at the door: what is refused and how, restarts, workers, and a stream's end."""
 
 import asyncio
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,16 @@ async def test_a_description_tells_how_far_behind_each_lease_is(daemon: Daemon, 
         await store.open_group(stream_name, "g", start=START)
         await store.add_leases(stream_name, "g", leases=[LEASE])
         numbers = [str((await client.put_record(stream_name, b"", "k"))["SequenceNumber"]) for _ in range(3)]
-        lease = await store.acquire(stream_name, "g", shard_id=SHARD, member_id="m", epoch=0)
+        # Also of a shard that is closed meanwhile.
+        await client.call("SplitShard", {"StreamName": stream_name, "ShardToSplit": SHARD, "NewStartingHashKey": "9"})
+        future = str(time.time_ns() // 1_000_000 + 60_000)
         behind = []
-        for place in (TRIM_HORIZON, numbers[0], numbers[2]):
-            await store.checkpoint(stream_name, "g", shard_id=SHARD, member_id="m", epoch=lease.epoch, place=place)
-            behind.append((await store.describe(stream_name, "g"))["Leases"][0]["RecordsBehind"])
+        for place in (TRIM_HORIZON, "AT:0", numbers[0], numbers[2], f"AT:{future}", "SHARD_END"):
+            await store.seek(stream_name, "g", place_by_shard={SHARD: place})
+            row = (await store.describe(stream_name, "g"))["Leases"][0]
+            behind.append((row["RecordsBehind"], row["MillisBehindLatest"] > 0))
 
-    assert behind == [3, 2, 0]
+    assert behind == [(3, True), (3, True), (2, True), (0, False), (0, False), (0, False)]
 
 
 async def test_pages_of_groups_follow_on(daemon: Daemon, stream_name: str) -> None:
