@@ -50,7 +50,7 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = MappingProxyType(
         "usage": LazyCommand("streamd.cli.usage", "usage", "Show what functions did, and what AWS would bill."),
         "put": LazyCommand("streamd.cli.put", "put", "Put lines or files into a stream."),
         "tail": LazyCommand("streamd.cli.tail", "tail", "Print a stream's records as they arrive."),
-        "data": LazyCommand("streamd.cli.data", "data", "Check or measure a data directory."),
+        "data": LazyCommand("streamd.cli.data", "data", "Check, measure, back up or restore data."),
         "tls": LazyCommand("streamd.cli.tls", "tls", "Make certificates for serving TLS."),
         "completion": LazyCommand("streamd.cli.completion", "completion", "Print a shell's completion script."),
     }

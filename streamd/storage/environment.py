@@ -60,7 +60,10 @@ class Environment:
             self._page_byte_count: int = self._environment.stat()["psize"]
             # A reader that was killed would otherwise hold old pages back for ever.
             self._environment.reader_check()
-            if not read_only:
+            if read_only:
+                # The map's size of whoever writes: with a smaller one, reads would end once the file had grown past it.
+                self._environment.set_mapsize(0)
+            else:
                 self._note_made()
         except (lmdb.Error, OSError, ConfigInvalid) as error:
             self._environment.close()
@@ -77,6 +80,15 @@ class Environment:
     def write(self) -> lmdb.Transaction:
         """Open the write transaction; waits for the one of another process. The caller commits or aborts it."""
         return self._environment.begin(write=True, buffers=True)
+
+    def copy(self, folder: Path, transaction: lmdb.Transaction) -> None:
+        """Write what a read transaction sees, without free pages, as the log of another folder; not synced.
+
+        Raises OSError and LMDB's errors.
+        """
+        self._environment.copy(str(folder), compact=True, txn=transaction)
+        (folder / "data.mdb").chmod(0o600)
+        (folder / _MADE).touch(mode=0o600)
 
     def reap_readers(self) -> None:
         """Free the slots of processes that died in the middle of a read."""
