@@ -141,6 +141,7 @@ async def open_rooms(
     transition_ms: int = 0,
     limits: LimitsMode = LimitsMode.OFF,
     rules: SubscriptionRules = QUIET_RULES,
+    size_max: int = _SIZE_MAX,
 ) -> AsyncIterator[Rooms]:
     """Open the rooms on a data directory, and close them again."""
     directory = await asyncio.to_thread(DataDirectory(path).open)
@@ -148,7 +149,7 @@ async def open_rooms(
     failures: list[StoreFailed] = []
     store = Store(
         directory,
-        size_max=_SIZE_MAX,
+        size_max=size_max,
         now_ms=clock.now_ms,
         metrics=metrics,
         on_failure=failures.append,
