@@ -27,7 +27,7 @@ from streamd.engine.retention import Janitor
 from streamd.engine.shards import Shards
 from streamd.engine.streams import Streams
 from streamd.engine.subscriptions import SubscriptionRules, Subscriptions
-from streamd.errors import StoreFailed
+from streamd.errors import ConfigInvalid, StoreFailed
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
 from streamd.server.auth import Authenticator
@@ -147,13 +147,17 @@ async def open_rooms(
     directory = await asyncio.to_thread(DataDirectory(path).open)
     metrics = Metrics()
     failures: list[StoreFailed] = []
-    store = Store(
-        directory,
-        size_max=size_max,
-        now_ms=clock.now_ms,
-        metrics=metrics,
-        on_failure=failures.append,
-    )
+    try:
+        store = Store(
+            directory,
+            size_max=size_max,
+            now_ms=clock.now_ms,
+            metrics=metrics,
+            on_failure=failures.append,
+        )
+    except ConfigInvalid:
+        directory.close()
+        raise
     counters = Counters(directory.counters_path)
     streams = Streams(store, clock)
     resharder = Resharder(store, streams, clock, transition_ms=transition_ms)
