@@ -19,6 +19,7 @@ from streamd.cli.output import byte_count_text, json_text, table, write
 from streamd.storage import inspect
 from streamd.storage.backup import copy_data
 from streamd.storage.inspect import CheckReport, ShardStats
+from streamd.storage.inspect_apart import check_apart
 
 __all__ = ["data"]
 
@@ -100,7 +101,7 @@ def restore(source: Path, directory: Path, *, as_json: bool) -> None:
 
 def _verify(directory: Path, *, as_json: bool) -> None:
     with _bar() as advance:
-        report = inspect.check(directory, progress=advance)
+        report = check_apart(directory, progress=advance)
     write(json_text(asdict(report)) if as_json else _page_of(report))
     if report.faults:
         raise click.exceptions.Exit(1)

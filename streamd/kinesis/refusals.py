@@ -10,6 +10,7 @@ from streamd.errors import (
     ConsumerNotFound,
     IteratorExpired,
     MasterKeyMissing,
+    PagesDamaged,
     ShardClosed,
     ShardMissing,
     ShardNotFound,
@@ -82,6 +83,8 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             )
         case CatalogDamaged():
             return InternalFailure(f"The stream cannot be used: {error}.")
+        case PagesDamaged():
+            return InternalFailure(f"It cannot be read: {error}.")
         case MasterKeyMissing():
             return Fault("KMSAccessDeniedException", str(error))
         case StoreFull():

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import lmdb
-
 from streamd.errors import ConfigInvalid
 from streamd.storage.directory import SECRET_NAMES, DataDirectory
 from streamd.storage.environment import Environment
@@ -111,7 +109,7 @@ def _fresh(path: Path) -> Iterator[None]:
         raise ConfigInvalid(f"{path} cannot be written: {error.strerror}") from error
     try:
         yield
-    except (OSError, lmdb.Error) as error:
+    except OSError as error:
         _remove(path, keep_folder=was_there)
         raise ConfigInvalid(f"the copy to {path} failed, and was removed: {error}") from error
     except BaseException:

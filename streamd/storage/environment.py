@@ -7,14 +7,16 @@ two files lies ``made``, which tells a log that is new from one that is gone.
 """
 
 import os
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import lmdb
 
 from streamd.core.limits import COMMIT_BYTE_COUNT_MAX
-from streamd.errors import ConfigInvalid
+from streamd.errors import ConfigInvalid, PagesDamaged
 
 __all__ = ["Environment", "SpaceUse"]
 
@@ -55,8 +57,7 @@ class Environment:
             self.catalog = self._environment.open_db(b"catalog", create=not read_only)
             self.shards = self._environment.open_db(b"shards", create=not read_only)
             self.blocks = self._environment.open_db(b"blocks", create=not read_only)
-            # A log of an older version has no such table, and whoever only reads needs none.
-            self.events: lmdb._Database | None = None if read_only else self._environment.open_db(b"events")
+            self.events: lmdb._Database | None = self._open_events(read_only=read_only)
             self._page_byte_count: int = self._environment.stat()["psize"]
             # A reader that was killed would otherwise hold old pages back for ever.
             self._environment.reader_check()
@@ -69,13 +70,22 @@ class Environment:
             self._environment.close()
             raise ConfigInvalid(f"the log in {path} cannot be used: {error}") from error
 
+    @property
+    def tables(self) -> dict[str, lmdb._Database | None]:
+        """The tables by name, and with them LMDB's own, which holds where the others are."""
+        own = {"catalog": self.catalog, "shards": self.shards, "blocks": self.blocks}
+        return {"of tables": None, **own, **({"events": self.events} if self.events else {})}
+
     def close(self) -> None:
         """Close the environment; no transaction may be open."""
         self._environment.close()
 
-    def read(self) -> lmdb.Transaction:
-        """Open a read transaction, to be used with ``with``: one frozen moment of the whole store."""
-        return self._environment.begin(buffers=True)
+    def read(self) -> "_Reading":
+        """Open a read transaction, to be used with ``with``: one frozen moment of the whole store.
+
+        Raises PagesDamaged at the end of the ``with`` for what LMDB, or a key of a wrong length, says in it.
+        """
+        return _Reading(self._environment.begin(buffers=True))
 
     def write(self) -> lmdb.Transaction:
         """Open the write transaction; waits for the one of another process. The caller commits or aborts it."""
@@ -84,9 +94,12 @@ class Environment:
     def copy(self, folder: Path, transaction: lmdb.Transaction) -> None:
         """Write what a read transaction sees, without free pages, as the log of another folder; not synced.
 
-        Raises OSError and LMDB's errors.
+        Raises OSError.
         """
-        self._environment.copy(str(folder), compact=True, txn=transaction)
+        try:
+            self._environment.copy(str(folder), compact=True, txn=transaction)
+        except lmdb.Error as error:
+            raise OSError(str(error)) from error
         (folder / "data.mdb").chmod(0o600)
         (folder / _MADE).touch(mode=0o600)
 
@@ -152,6 +165,13 @@ class Environment:
             create=not read_only,
         )
 
+    def _open_events(self, *, read_only: bool) -> lmdb._Database | None:
+        try:
+            return self._environment.open_db(b"events", create=not read_only)
+        except lmdb.NotFoundError:
+            # A log of an older version has no such table, and whoever only reads needs none.
+            return None
+
     def _require_whole(self) -> None:
         """Refuse a file that was cut short: whoever reads past the end of a mapped file is killed by the kernel.
 
@@ -170,3 +190,22 @@ class Environment:
             # from a whole file. Room is only ever added here: another process may be adding some too.
             with suppress(OSError), file.open("r+b") as opened:
                 os.posix_fallocate(opened.fileno(), found, needed - found)
+
+
+class _Reading:
+    """A read transaction whose errors are told as ours. A class of its own since every put opens one."""
+
+    __slots__ = ("_transaction",)
+
+    def __init__(self, transaction: lmdb.Transaction) -> None:
+        self._transaction = transaction
+
+    def __enter__(self) -> lmdb.Transaction:
+        return self._transaction.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transaction.__exit__(kind, error, trace)
+        if isinstance(error, lmdb.Error | struct.error):
+            raise PagesDamaged(str(error)) from error

@@ -18,7 +18,7 @@ from streamd.core.blocks import counted_byte_count, header_of, is_intact
 from streamd.core.checksums import unstamped
 from streamd.core.shard_tree import shard_id
 from streamd.core.stream import Stream
-from streamd.errors import ConfigInvalid, FormatUnknown
+from streamd.errors import ConfigInvalid, FormatUnknown, PagesDamaged
 from streamd.storage.directory import DataDirectory
 from streamd.storage.environment import Environment
 from streamd.storage.packages import kept_packages
@@ -89,8 +89,8 @@ def check(directory: Path, *, progress: Progress) -> CheckReport:
         with environment.read() as transaction:
             _check_all(transaction, environment, report, progress)
             _check_packages(DataDirectory(directory).packages_path, _needed_packages(transaction, environment), report)
-    except lmdb.Error as error:
-        report.faults.append(Fault("the log", f"it cannot be read to its end: {error}"))
+    except PagesDamaged as damage:
+        report.faults.append(Fault("the log", f"it cannot be read to its end: {damage.reason}"))
     finally:
         environment.close()
     return report
@@ -109,8 +109,8 @@ def stats(directory: Path) -> list[ShardStats]:
                 for shard, state in states
                 if state is not None
             ]
-    except lmdb.Error as error:
-        raise ConfigInvalid(f"the log in {directory} cannot be read to its end: {error}") from error
+    except PagesDamaged as damage:
+        raise ConfigInvalid(f"the log in {directory} cannot be read to its end: {damage.reason}") from damage
     finally:
         environment.close()
 
@@ -146,6 +146,7 @@ def _check_all(
             progress(done, total)
     for shard, walk in walks.items():
         _check_totals(_place(shard, names), states[shard], walk, report)
+    _check_entries(transaction, environment, report)
     progress(total, total)
 
 
@@ -283,6 +284,22 @@ def _check_packages(folder: Path, needed: dict[str, str], report: CheckReport) -
     for sha256, is_intact_one in kept.items():
         if not is_intact_one:
             report.faults.append(Fault(f"package {sha256}", "its bytes have another hash"))
+
+
+def _check_entries(transaction: lmdb.Transaction, environment: Environment, report: CheckReport) -> None:
+    """Check that all that LMDB counts can be reached and found: damage to a page may hide entries without a trace."""
+    for name, table in environment.tables.items():
+        counted = transaction.stat(table)["entries"]
+        search = transaction.cursor(db=table)
+        reached_count = found_count = 0
+        for key in transaction.cursor(db=table).iternext(keys=True, values=False):
+            reached_count += 1
+            found_count += search.set_key(bytes(key))
+        if not counted == reached_count == found_count:
+            reason = (
+                f"it counts {counted} entries; {reached_count} can be reached, {found_count} are found by their keys"
+            )
+            report.faults.append(Fault(f"table {name}", reason))
 
 
 def _place(shard: ShardKey, names: dict[int, str]) -> str:
