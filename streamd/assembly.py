@@ -97,12 +97,12 @@ class FunctionsRoom:
         self._account = Account(config.account.account_id, config.account.region)
         self._registry = Registry(engine.store)
         self._layers = Layers(engine.store)
-        self._packages = Packages(directory.functions_path / "code")
+        self._packages = Packages(directory.packages_path)
         self._mapping_registry = MappingRegistry(engine.store)
         self._usage = Usage(engine.store, engine.clock)
         self._counting = Counting(self._usage, engine.metrics)
         self._logs = FunctionLogs(
-            directory.functions_path / "logs",
+            directory.function_logs_path,
             byte_count_max=config.functions.log_byte_count_max,
             on_drop=self._counting.lines_dropped,
         )

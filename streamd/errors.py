@@ -26,6 +26,7 @@ __all__ = [
     "OutsideRefused",
     "OutsideUnreachable",
     "PackageInvalid",
+    "PagesDamaged",
     "PatternInvalid",
     "PlaceBehind",
     "PutForgotten",
@@ -119,6 +120,17 @@ class CatalogDamaged(StreamdError):
 
     def __str__(self) -> str:
         return f"the catalog document {self.key} is damaged: its checksum does not match"
+
+
+class PagesDamaged(StreamdError):
+    """The log's own pages are damaged: what lies behind them cannot be read, and all else can."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the log's pages are damaged: {self.reason}"
 
 
 class CatalogConflict(StreamdError):

@@ -53,7 +53,7 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = MappingProxyType(
         "consume": LazyCommand("streamd.cli.consume", "consume", "Read a stream as a member of a group."),
         "mirror": LazyCommand("streamd.cli.mirror", "mirror", "Copy a stream into another, resumably."),
         "group": LazyCommand("streamd.cli.groups", "group", "Look at groups of readers, and move or delete them."),
-        "data": LazyCommand("streamd.cli.data", "data", "Check or measure a data directory."),
+        "data": LazyCommand("streamd.cli.data", "data", "Check, measure, back up or restore data."),
         "tls": LazyCommand("streamd.cli.tls", "tls", "Make certificates for serving TLS."),
         "completion": LazyCommand("streamd.cli.completion", "completion", "Print a shell's completion script."),
     }

@@ -1,6 +1,6 @@
-"""``streamd data``: what a data directory holds, and whether all of it is as it was written.
+"""``streamd data``: what a data directory holds, whether all of it is as it was written, and copies of it.
 
-Both verbs read one frozen moment, beside a running daemon or without one, and change nothing.
+All verbs read one frozen moment of the log, beside a running daemon or without one, and change nothing of it.
 """
 
 import sys
@@ -17,16 +17,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from streamd.cli.options import examples, json_option
 from streamd.cli.output import byte_count_text, json_text, table, write
 from streamd.storage import inspect
+from streamd.storage.backup import copy_data
 from streamd.storage.inspect import CheckReport, ShardStats
+from streamd.storage.inspect_apart import check_apart
 
 __all__ = ["data"]
 
 _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+_NEW_DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group()
 def data() -> None:
-    """Check or measure a data directory."""
+    """Check, measure, back up or restore data."""
 
 
 @data.command(epilog=examples("streamd data check ./streamd-data", "streamd data check /var/lib/streamd --json"))
@@ -37,11 +40,7 @@ def check(directory: Path, *, as_json: bool) -> None:
 
     The exit status is 1 when there is a fault. A daemon may run meanwhile: what is checked is one moment of it.
     """
-    with _bar() as advance:
-        report = inspect.check(directory, progress=advance)
-    write(json_text(asdict(report)) if as_json else _page_of(report))
-    if report.faults:
-        raise click.exceptions.Exit(1)
+    _verify(directory, as_json=as_json)
 
 
 @data.command(epilog=examples("streamd data stats ./streamd-data", "streamd data stats /var/lib/streamd --json"))
@@ -55,6 +54,57 @@ def stats(directory: Path, *, as_json: bool) -> None:
         return
     headings = ["stream", "shard", "state", "records", "bytes", "blocks", "oldest", "newest"]
     write(table(headings, [_row_of(shard) for shard in found], right=[3, 4, 5]))
+
+
+@data.command(
+    epilog=examples(
+        "streamd data backup ./streamd-data /backups/monday",
+        "streamd data backup /var/lib/streamd /backups/tuesday --json",
+    )
+)
+@click.argument("directory", type=_DIRECTORY, metavar="DIR")
+@click.argument("destination", type=_NEW_DIRECTORY, metavar="DEST")
+@json_option()
+def backup(directory: Path, destination: Path, *, as_json: bool) -> None:
+    """Copy DIR to DEST while a daemon goes on serving it, and verify the copy.
+
+    DEST is made, or empty. It holds one moment: every record acknowledged before the start, the code of functions
+    and what they printed, and the secrets, so keep it as private as DIR. A key that was given by --master-key is not
+    in it. Until the copy is done the store grows by what is written meanwhile.
+
+    The exit status is 1 when there is a fault; the copy then has the fault that DIR has, and stays.
+    """
+    copy_data(directory, destination)
+    _verify(destination, as_json=as_json)
+
+
+@data.command(
+    epilog=examples(
+        "streamd data restore /backups/monday ./streamd-data",
+        "streamd data restore /backups/tuesday /var/lib/streamd --json",
+    )
+)
+@click.argument("source", type=_DIRECTORY, metavar="SRC")
+@click.argument("directory", type=_NEW_DIRECTORY, metavar="DIR")
+@json_option()
+def restore(source: Path, directory: Path, *, as_json: bool) -> None:
+    """Bring a backup in SRC back as the data directory DIR, and verify it.
+
+    DIR is made, or empty: nothing is ever written over. The streams go on where the backup ended, with the sequence
+    numbers that follow; a consumer that had read further must begin again at the end of the backup.
+
+    The exit status is 1 when there is a fault.
+    """
+    copy_data(source, directory)
+    _verify(directory, as_json=as_json)
+
+
+def _verify(directory: Path, *, as_json: bool) -> None:
+    with _bar() as advance:
+        report = check_apart(directory, progress=advance)
+    write(json_text(asdict(report)) if as_json else _page_of(report))
+    if report.faults:
+        raise click.exceptions.Exit(1)
 
 
 def _page_of(report: CheckReport) -> str:

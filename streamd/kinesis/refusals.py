@@ -13,6 +13,7 @@ from streamd.errors import (
     IteratorExpired,
     LeaseLost,
     MasterKeyMissing,
+    PagesDamaged,
     PlaceBehind,
     PutForgotten,
     PutMismatched,
@@ -88,6 +89,8 @@ def fault_of(error: StreamdError, *, account_id: str) -> Fault:
             return InternalFailure(f"The stream cannot be used: {error}.")
         case PutForgotten() | PutMismatched():
             return _sequence_fault(error)
+        case PagesDamaged():
+            return InternalFailure(f"It cannot be read: {error}.")
         case MasterKeyMissing():
             return Fault("KMSAccessDeniedException", str(error))
         case StoreFull():

@@ -9,6 +9,8 @@
 - ``store``: all of it behind one interface, for the engine.
 - ``counters``: short-lived counts that all workers share and nobody needs after a restart.
 - ``inspect``: walks a data directory offline, to check it and to count.
+- ``inspect_apart``: the same check in a process of its own, which damaged pages may end.
+- ``backup``: a copy of a data directory, made beside a running daemon.
 """
 
 __all__: list[str] = []

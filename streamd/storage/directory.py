@@ -15,9 +15,10 @@ from typing import IO, Self
 
 from streamd.errors import ConfigInvalid, DirectoryInUse, FormatUnknown
 
-__all__ = ["DataDirectory", "read_secret_text"]
+__all__ = ["SECRET_NAMES", "DataDirectory", "read_secret_text"]
 
 FORMAT_VERSION = "1"
+SECRET_NAMES = ("token.secret", "master.key")
 _SECRET_BYTE_COUNT = 32
 _LOCK_PATIENCE_S = 5.0
 # A supervisor that was killed leaves workers that first let the requests in hand finish, for up to ten seconds.
@@ -55,6 +56,16 @@ class DataDirectory:
     def functions_path(self) -> Path:
         """Where functions have their packages, logs and scratch folders."""
         return self.path / "functions"
+
+    @property
+    def packages_path(self) -> Path:
+        """Where the functions' code is kept."""
+        return self.functions_path / "code"
+
+    @property
+    def function_logs_path(self) -> Path:
+        """Where what functions printed is kept."""
+        return self.functions_path / "logs"
 
     def open(self) -> Self:
         """Make the directory if needed, lock it and check its format.
@@ -95,6 +106,10 @@ class DataDirectory:
         found = self.known_format()
         if found != FORMAT_VERSION:
             raise FormatUnknown(f"data directory {self.path}", found=found, known=FORMAT_VERSION)
+
+    def stamp(self) -> None:
+        """Write the format version: from then on it is a data directory."""
+        _write_durably(self.path / "FORMAT", f"{FORMAT_VERSION}\n".encode())
 
     def token_secret(self) -> bytes:
         """Give the secret that iterators are signed with, made on first use."""
@@ -138,7 +153,7 @@ class DataDirectory:
             return
         if self.log_path.exists():
             raise ConfigInvalid(f"{self.path} holds a log but no FORMAT file: refusing to guess what wrote it")
-        _write_durably(stamp, f"{FORMAT_VERSION}\n".encode())
+        self.stamp()
 
     def _secret(self, path: Path) -> bytes:
         if not path.exists():

@@ -8,14 +8,16 @@ is new from one that is gone.
 """
 
 import os
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 import lmdb
 
 from streamd.core.limits import COMMIT_BYTE_COUNT_MAX
-from streamd.errors import ConfigInvalid
+from streamd.errors import ConfigInvalid, PagesDamaged
 
 __all__ = ["Environment", "SpaceUse"]
 
@@ -56,29 +58,52 @@ class Environment:
             self.catalog = self._environment.open_db(b"catalog", create=not read_only)
             self.shards = self._environment.open_db(b"shards", create=not read_only)
             self.blocks = self._environment.open_db(b"blocks", create=not read_only)
-            # A log of an older version has no such tables, and whoever only reads needs none.
-            self.events: lmdb._Database | None = None if read_only else self._environment.open_db(b"events")
-            self.puts: lmdb._Database | None = None if read_only else self._environment.open_db(b"puts")
+            self.events: lmdb._Database | None = self._open_later_table(b"events", read_only=read_only)
+            self.puts: lmdb._Database | None = self._open_later_table(b"puts", read_only=read_only)
             self._page_byte_count: int = self._environment.stat()["psize"]
             # A reader that was killed would otherwise hold old pages back for ever.
             self._environment.reader_check()
-            if not read_only:
+            if read_only:
+                # The map's size of whoever writes: with a smaller one, reads would end once the file had grown past it.
+                self._environment.set_mapsize(0)
+            else:
                 self._note_made()
         except (lmdb.Error, OSError, ConfigInvalid) as error:
             self._environment.close()
             raise ConfigInvalid(f"the log in {path} cannot be used: {error}") from error
 
+    @property
+    def tables(self) -> dict[str, lmdb._Database | None]:
+        """The tables by name, and with them LMDB's own, which holds where the others are."""
+        own = {"catalog": self.catalog, "shards": self.shards, "blocks": self.blocks}
+        return {"of tables": None, **own, **({"events": self.events} if self.events else {})}
+
     def close(self) -> None:
         """Close the environment; no transaction may be open."""
         self._environment.close()
 
-    def read(self) -> lmdb.Transaction:
-        """Open a read transaction, to be used with ``with``: one frozen moment of the whole store."""
-        return self._environment.begin(buffers=True)
+    def read(self) -> "_Reading":
+        """Open a read transaction, to be used with ``with``: one frozen moment of the whole store.
+
+        Raises PagesDamaged at the end of the ``with`` for what LMDB, or a key of a wrong length, says in it.
+        """
+        return _Reading(self._environment.begin(buffers=True))
 
     def write(self) -> lmdb.Transaction:
         """Open the write transaction; waits for the one of another process. The caller commits or aborts it."""
         return self._environment.begin(write=True, buffers=True)
+
+    def copy(self, folder: Path, transaction: lmdb.Transaction) -> None:
+        """Write what a read transaction sees, without free pages, as the log of another folder; not synced.
+
+        Raises OSError.
+        """
+        try:
+            self._environment.copy(str(folder), compact=True, txn=transaction)
+        except lmdb.Error as error:
+            raise OSError(str(error)) from error
+        (folder / "data.mdb").chmod(0o600)
+        (folder / _MADE).touch(mode=0o600)
 
     def reap_readers(self) -> None:
         """Free the slots of processes that died in the middle of a read."""
@@ -142,6 +167,13 @@ class Environment:
             create=not read_only,
         )
 
+    def _open_later_table(self, name: bytes, *, read_only: bool) -> lmdb._Database | None:
+        try:
+            return self._environment.open_db(name, create=not read_only)
+        except lmdb.NotFoundError:
+            # A log of an older version has no such table, and whoever only reads needs none.
+            return None
+
     def _require_whole(self) -> None:
         """Refuse a file that was cut short: whoever reads past the end of a mapped file is killed by the kernel.
 
@@ -160,3 +192,22 @@ class Environment:
             # from a whole file. Room is only ever added here: another process may be adding some too.
             with suppress(OSError), file.open("r+b") as opened:
                 os.posix_fallocate(opened.fileno(), found, needed - found)
+
+
+class _Reading:
+    """A read transaction whose errors are told as ours. A class of its own since every put opens one."""
+
+    __slots__ = ("_transaction",)
+
+    def __init__(self, transaction: lmdb.Transaction) -> None:
+        self._transaction = transaction
+
+    def __enter__(self) -> lmdb.Transaction:
+        return self._transaction.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transaction.__exit__(kind, error, trace)
+        if isinstance(error, lmdb.Error | struct.error):
+            raise PagesDamaged(str(error)) from error

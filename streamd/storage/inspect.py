@@ -2,7 +2,8 @@
 
 Works beside a running daemon (it only reads one frozen moment) and on a copy. It finds: a block whose checksum does
 not match or whose header cannot be read, a gap or an overlap of positions, an arrival time that runs backwards, a
-block of a shard the store does not know, counts that do not add up, and a stream whose shards are not there.
+block of a shard the store does not know, counts that do not add up, a stream whose shards are not there, and code of
+functions that is damaged or gone.
 """
 
 import struct
@@ -17,14 +18,16 @@ from streamd.core.blocks import counted_byte_count, header_of, is_intact
 from streamd.core.checksums import unstamped
 from streamd.core.shard_tree import shard_id
 from streamd.core.stream import Stream
-from streamd.errors import ConfigInvalid, FormatUnknown
+from streamd.errors import ConfigInvalid, FormatUnknown, PagesDamaged
 from streamd.storage.directory import DataDirectory
 from streamd.storage.environment import Environment
+from streamd.storage.packages import kept_packages
 from streamd.storage.shard_log import BLOCK_KEY, ShardKey, ShardLog, ShardState
 
 __all__ = ["CheckReport", "Fault", "ShardStats", "check", "stats"]
 
 _STREAM_PREFIX = b"stream/"
+_CODE_PREFIXES = (b"function/", b"function-version/", b"layer/")
 _VERSION_BYTE_COUNT = 8
 _PROGRESS_STEP = 256
 
@@ -85,8 +88,9 @@ def check(directory: Path, *, progress: Progress) -> CheckReport:
     try:
         with environment.read() as transaction:
             _check_all(transaction, environment, report, progress)
-    except lmdb.Error as error:
-        report.faults.append(Fault("the log", f"it cannot be read to its end: {error}"))
+            _check_packages(DataDirectory(directory).packages_path, _needed_packages(transaction, environment), report)
+    except PagesDamaged as damage:
+        report.faults.append(Fault("the log", f"it cannot be read to its end: {damage.reason}"))
     finally:
         environment.close()
     return report
@@ -105,8 +109,8 @@ def stats(directory: Path) -> list[ShardStats]:
                 for shard, state in states
                 if state is not None
             ]
-    except lmdb.Error as error:
-        raise ConfigInvalid(f"the log in {directory} cannot be read to its end: {error}") from error
+    except PagesDamaged as damage:
+        raise ConfigInvalid(f"the log in {directory} cannot be read to its end: {damage.reason}") from damage
     finally:
         environment.close()
 
@@ -142,6 +146,7 @@ def _check_all(
             progress(done, total)
     for shard, walk in walks.items():
         _check_totals(_place(shard, names), states[shard], walk, report)
+    _check_entries(transaction, environment, report)
     progress(total, total)
 
 
@@ -254,6 +259,47 @@ def _check_totals(place: str, state: ShardState, walk: _Walk, report: CheckRepor
     if walk.byte_count != state.live_byte_count:
         reason = f"it counts {state.live_byte_count} bytes, its blocks hold {walk.byte_count}"
         report.faults.append(Fault(place, reason))
+
+
+def _needed_packages(transaction: lmdb.Transaction, environment: Environment) -> dict[str, str]:
+    """Name the packages that functions and layers need: by hash, one of those that need it."""
+    needed = {}
+    for key, value in transaction.cursor(db=environment.catalog):
+        content = unstamped(bytes(key), value) if bytes(key).startswith(_CODE_PREFIXES) else None
+        if content is None:
+            continue
+        document = orjson.loads(content[_VERSION_BYTE_COUNT:])
+        # A function holds its $LATEST; a version, and that of a layer, are what they say themselves.
+        code = document.get("latest", document) if isinstance(document, dict) else {}
+        if "code_sha256" in code:
+            needed[str(code["code_sha256"])] = bytes(key).decode()
+    return needed
+
+
+def _check_packages(folder: Path, needed: dict[str, str], report: CheckReport) -> None:
+    kept = dict(kept_packages(folder))
+    for sha256, name in needed.items():
+        if sha256 not in kept:
+            report.faults.append(Fault(name, f"its code, the package {sha256}, is gone"))
+    for sha256, is_intact_one in kept.items():
+        if not is_intact_one:
+            report.faults.append(Fault(f"package {sha256}", "its bytes have another hash"))
+
+
+def _check_entries(transaction: lmdb.Transaction, environment: Environment, report: CheckReport) -> None:
+    """Check that all that LMDB counts can be reached and found: damage to a page may hide entries without a trace."""
+    for name, table in environment.tables.items():
+        counted = transaction.stat(table)["entries"]
+        search = transaction.cursor(db=table)
+        reached_count = found_count = 0
+        for key in transaction.cursor(db=table).iternext(keys=True, values=False):
+            reached_count += 1
+            found_count += search.set_key(bytes(key))
+        if not counted == reached_count == found_count:
+            reason = (
+                f"it counts {counted} entries; {reached_count} can be reached, {found_count} are found by their keys"
+            )
+            report.faults.append(Fault(f"table {name}", reason))
 
 
 def _place(shard: ShardKey, names: dict[int, str]) -> str:

@@ -16,13 +16,14 @@ import stat
 import zipfile
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from streamd.errors import PackageInvalid
 
-__all__ = ["UNZIPPED_BYTE_COUNT_MAX", "Package", "Packages"]
+__all__ = ["UNZIPPED_BYTE_COUNT_MAX", "Package", "Packages", "kept_packages"]
 
 UNZIPPED_BYTE_COUNT_MAX = 262_144_000
 _ENTRY_COUNT_MAX = 100_000
@@ -135,6 +136,14 @@ class Packages:
                 shutil.rmtree(place, ignore_errors=True)
             else:
                 place.unlink(missing_ok=True)
+
+
+def kept_packages(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Look at every kept zip, one at a time: its hash by its name, and whether its bytes have that hash."""
+    for path in sorted(folder.glob("*.zip")):
+        with suppress(FileNotFoundError, ValueError):
+            name = bytes.fromhex(path.stem)
+            yield b64encode(name).decode(), hashlib.sha256(path.read_bytes()).digest() == name
 
 
 def _opened(content: bytes) -> zipfile.ZipFile:

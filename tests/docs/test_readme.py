@@ -74,6 +74,9 @@ def test_every_flag_that_is_named_exists() -> None:
         "--query",
         "--output",
         "--shard-iterator",
+        # The audits'.
+        "--full",
+        "--without-sync",
     }
 
     known = flags_of(cli, click.Context(cli))

@@ -12,7 +12,9 @@ from botocore.exceptions import ClientError
 from tests.conftest import DaemonFactory
 from tests.daemons import Daemon
 from tests.durability.commands import inspect_data, serve_in_vain
+from tests.durability.golden_data import goldens
 from tests.durability.loads import read_back, read_shard
+from tests.workers.wire import until
 
 BLOCK_COUNT = 6
 RECORD_COUNT = 3
@@ -238,3 +240,24 @@ def test_a_log_cut_short_by_a_little_is_found_out_and_kills_nobody(
         # A status below 0 would be the signal by which the kernel ends who reads past the end of a mapped file.
         assert checked.returncode == 1
         assert "Traceback" not in checked.stderr
+
+
+def test_a_damaged_page_stops_neither_the_daemon_nor_other_streams(
+    daemon_factory: DaemonFactory, tmp_path: Path
+) -> None:
+    data = goldens()[0].unpack(tmp_path)
+    log = data / "log" / "data.mdb"
+    content = bytearray(log.read_bytes())
+    # In the golden directory of format 1, which never changes: how long the key of a shard is.
+    content[61_486] ^= 1 << 3
+    log.write_bytes(content)
+
+    daemon = daemon_factory("--workers", "2", data=data)
+    workers = daemon.worker_pids()
+    until(lambda: "tidying was cut short: the log's pages are damaged" in daemon.log.read_text())
+    daemon.client().create_stream(StreamName="new", ShardCount=1)
+    daemon.client().put_record(StreamName="new", Data=b"x", PartitionKey="k")
+
+    assert read_back(daemon.client(), "new")["shardId-000000000000"][0].data == b"x"
+    assert daemon.worker_pids() == workers
+    assert "Traceback" not in daemon.log.read_text()

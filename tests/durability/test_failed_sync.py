@@ -1,7 +1,5 @@
 """A sync that fails: nobody is answered that it is stored, nothing is tried again, and the daemon ends with 74."""
 
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from streamd.daemon import STORE_FAILED_STATUS
 from streamd.storage.inspect import check
 from tests.conftest import DaemonFactory
 from tests.durability.loads import read_back, running_load
+from tests.durability.preloads import compiled, has_compiler
 
 SOURCE = Path(__file__).with_name("fail_sync.c")
 PATIENCE_S = 60
@@ -20,12 +19,9 @@ PATIENCE_S = 60
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile the library that makes syncs fail."""
-    compiler = shutil.which("cc")
-    if compiler is None:
+    if not has_compiler():
         pytest.skip("there is no C compiler here to make the library that fails syncs")
-    path = tmp_path_factory.mktemp("preload") / "fail_sync.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(path), str(SOURCE), "-ldl"], check=True)
-    return path
+    return compiled(SOURCE, tmp_path_factory.mktemp("preload"))
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """A store that is full, by its own bound or by the disk's: puts are refused whole, everything else goes on."""
 
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +12,10 @@ from tests.conftest import DaemonFactory
 from tests.daemons import Daemon
 from tests.durability.loads import Acknowledged, read_back
 
-DISK_MIB = 96
 BALLAST_MIB = 40
 RECORD = bytes(500_000)
 PUT_COUNT_MAX = 2_000
 LOOK_COUNT_MAX = 20_000
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """Give a disk of its own that is soon full."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small disk needs root and mount")
-    mounting = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(place)], capture_output=True, check=False
-    )
-    if mounting.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted here: {mounting.stderr.decode().strip()}")
-    yield place
-    # Lazily, since a daemon whose test failed may still be about to end.
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.mark.parametrize("worker_count", [1, 3])

@@ -23,7 +23,7 @@ from streamd.engine.on_demand import OnDemandScaler
 from streamd.engine.quotas import LimitsMode
 from streamd.engine.retention import Janitor
 from streamd.engine.subscriptions import SubscriptionRules
-from streamd.errors import StoreFailed
+from streamd.errors import ConfigInvalid, StoreFailed
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
 from streamd.server.auth import Authenticator
@@ -137,18 +137,23 @@ async def open_rooms(
     transition_ms: int = 0,
     limits: LimitsMode = LimitsMode.OFF,
     rules: SubscriptionRules = QUIET_RULES,
+    size_max: int = _SIZE_MAX,
 ) -> AsyncIterator[Rooms]:
     """Open the rooms on a data directory, and close them again."""
     directory = await asyncio.to_thread(DataDirectory(path).open)
     metrics = Metrics()
     failures: list[StoreFailed] = []
-    store = Store(
-        directory,
-        size_max=_SIZE_MAX,
-        now_ms=clock.now_ms,
-        metrics=metrics,
-        on_failure=failures.append,
-    )
+    try:
+        store = Store(
+            directory,
+            size_max=size_max,
+            now_ms=clock.now_ms,
+            metrics=metrics,
+            on_failure=failures.append,
+        )
+    except ConfigInvalid:
+        directory.close()
+        raise
     counters = Counters(directory.counters_path)
     engine = Engine.on(
         store,

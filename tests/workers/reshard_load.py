@@ -13,7 +13,7 @@ from tests.daemons import Daemon
 from tests.workers.shard_walk import ShardWalk, uncovered
 from tests.workers.wire import Answered, Wire
 
-__all__ = ["PRODUCER_COUNT", "STREAM", "Load", "check_order", "check_promises"]
+__all__ = ["PRODUCER_COUNT", "STREAM", "Load", "check_order", "check_promises", "next_reshard", "open_shards"]
 
 STREAM = "resharded"
 PRODUCER_COUNT = 8
@@ -63,8 +63,8 @@ class Load:
         """Split, merge and scale; each time through whatever worker a new connection reaches."""
         for turn in range(1, count + 1):
             with Wire(self.daemon) as wire, self._lost_calls(wire, []):
-                shards = _open_shards(wire)
-                kind, operation, members = _next_reshard(random, shards, is_scaling=turn % _SCALING_EVERY == 0)
+                shards = open_shards(wire)
+                kind, operation, members = next_reshard(random, shards, is_scaling=turn % _SCALING_EVERY == 0)
                 wire.ask(operation, StreamName=STREAM, **members)
                 self.resharded[kind] += 1
 
@@ -72,7 +72,7 @@ class Load:
         """Look at the open shards through ever other workers, and note the hash keys that lay in none or in two."""
         while not self.is_over.is_set():
             with Wire(self.daemon) as wire, self._lost_calls(wire, []):
-                fault = uncovered(_open_shards(wire))
+                fault = uncovered(open_shards(wire))
                 if fault is not None:
                     self.uncovered.append(fault)
 
@@ -127,13 +127,14 @@ def check_order(load: Load, walk: ShardWalk) -> None:
                 assert start > int(range_by_id[shard[name]]["EndingSequenceNumber"])
 
 
-def _open_shards(wire: Wire) -> list[dict[str, Any]]:
-    answer = wire.ask("ListShards", StreamName=STREAM, ShardFilter={"Type": "AT_LATEST"})
+def open_shards(wire: Wire, stream: str = STREAM) -> list[dict[str, Any]]:
+    """List the open shards, in order of their hash keys."""
+    answer = wire.ask("ListShards", StreamName=stream, ShardFilter={"Type": "AT_LATEST"})
     shards: list[dict[str, Any]] = answer["Shards"]
     return sorted(shards, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
 
 
-def _next_reshard(random: Random, shards: list[dict[str, Any]], *, is_scaling: bool) -> tuple[str, str, dict[str, Any]]:
+def next_reshard(random: Random, shards: list[dict[str, Any]], *, is_scaling: bool) -> tuple[str, str, dict[str, Any]]:
     """Choose what to do next: the more shards there are, the more likely a merge."""
     count = len(shards)
     if is_scaling:

@@ -10,13 +10,13 @@ from base64 import b64encode
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import orjson
 
 from tests.daemons import Daemon
 
-__all__ = ["Answered", "Wire", "count_of", "pinned", "until"]
+__all__ = ["Answered", "Listening", "Wire", "count_of", "pinned", "until"]
 
 _TIMEOUT_S = 60
 _PAUSE_S = 0.02
@@ -32,10 +32,18 @@ class Answered(Exception):
         self.code = str(document.get("__type"))
 
 
+class Listening(Protocol):
+    """Whatever listens on a port of this machine: a daemon, or what is known of one in another process."""
+
+    @property
+    def port(self) -> int:
+        """The port."""
+
+
 class Wire:
     """One connection, used by one thread."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Listening) -> None:
         self._connection = HTTPConnection("127.0.0.1", daemon.port, timeout=_TIMEOUT_S)
 
     def __enter__(self) -> Self:

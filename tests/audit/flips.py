@@ -1,0 +1,186 @@
+"""The audit of flipped bits: ``python -m tests.audit.flips --count 5000 --seed 1``.
+
+Each time one bit of a golden data directory's log is flipped, anywhere in the file, and everything is read. What comes
+must be right to the byte, up to where the server refuses to go on; and wherever something is refused or missing, the
+check must say that the log is damaged. Damage to LMDB's own pages may end the process that reads: it is counted, and
+``streamd data check`` tells it as a fault.
+"""
+
+import argparse
+import asyncio
+import logging
+import multiprocessing
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from streamd.errors import StreamdError
+from streamd.storage.inspect import check
+from tests.audit.report import Outcome, progress_of, write_outcomes
+from tests.clocks import ManualClock
+from tests.durability.golden_data import Golden, goldens
+from tests.engine.rooms import Refusal, Rooms, open_rooms
+
+__all__ = ["main", "run_flip_audit"]
+
+_PAGE_BYTE_COUNT = 4096
+_HEAD_BYTE_COUNT = 64
+_PATIENCE_S = 60
+_FAULT_COUNT_MAX = 20
+
+
+@dataclass(slots=True)
+class _Reader:
+    """A process that opens a damaged directory and says what it met; another one, if damage ended it."""
+
+    data: Path
+    _process: SpawnProcess | None = None
+    _pipe: Connection | None = None
+
+    def read(self) -> tuple[str, str]:
+        """Check the directory and read it: what the check said, and what the reading came to."""
+        if self._process is None or self._pipe is None:
+            context = multiprocessing.get_context("spawn")
+            self._pipe, end = context.Pipe()
+            self._process = context.Process(target=_answer, args=(end, self.data), daemon=True)
+            self._process.start()
+            end.close()
+        try:
+            self._pipe.send("read")
+            assert self._pipe.poll(_PATIENCE_S), "the reader hangs"
+            check_said, reading = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self._process.join(_PATIENCE_S)
+            exit_code = self._process.exitcode
+            self.close()
+            assert exit_code is not None
+            return "ended", f"the reader was ended by {signal.Signals(-exit_code).name}"
+        return check_said, reading
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None and self._pipe is not None:
+            self._pipe.close()
+            self._process.kill()
+            self._process.join()
+        self._process = self._pipe = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    figures: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    def take(self, place: str, check_said: str, reading: str) -> None:
+        self.figures["flipped bits"] += 1
+        self.figures[f"the check said {check_said}, {reading}"] += 1
+        if reading.startswith(("wrong", "what", "a bug")) or check_said.startswith("a bug"):
+            self.faults.append(f"{place}: {check_said}; {reading}")
+        elif check_said == "no fault" and reading != "all was read":
+            self.faults.append(f"{place}: {reading}, and the check finds nothing")
+
+
+def run_flip_audit(folder: Path, *, count: int, seed: int, told: Callable[[int], None]) -> Outcome:
+    """Flip bits, one at a time, half of them in the heads of pages."""
+    started = time.monotonic()
+    random = Random(seed)
+    data = goldens()[0].unpack(folder)
+    log = data / "log" / "data.mdb"
+    whole = log.read_bytes()
+    reader, tally = _Reader(data), _Tally()
+    try:
+        for number in range(count):
+            offset = random.randrange(len(whole))
+            if number % 2:
+                offset = offset // _PAGE_BYTE_COUNT * _PAGE_BYTE_COUNT + random.randrange(_HEAD_BYTE_COUNT)
+            bit = random.randrange(8)
+            flipped = bytearray(whole)
+            flipped[offset] ^= 1 << bit
+            log.write_bytes(flipped)
+            (data / "log" / "lock.mdb").unlink(missing_ok=True)
+            tally.take(f"bit {bit} of byte {offset}", *reader.read())
+            told(number + 1)
+            if len(tally.faults) >= _FAULT_COUNT_MAX:
+                break
+    finally:
+        reader.close()
+    figures = dict(sorted(tally.figures.items()))
+    return Outcome("flips", seed=seed, seconds=time.monotonic() - started, figures=figures, faults=tally.faults)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the audit with a progress bar, and print what was found."""
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--count", type=int, default=500, help="how many bits, one at a time (default 500)")
+    flags.add_argument("--seed", type=int, default=1, help="decides which (default 1)")
+    given = flags.parse_args(argv)
+    folder = Path(tempfile.mkdtemp(prefix="streamd-flip-audit-"))
+    with progress_of("flipped bits", given.count) as told:
+        outcome = run_flip_audit(folder, count=given.count, seed=given.seed, told=told)
+    return write_outcomes([outcome], folder)
+
+
+def _answer(pipe: Connection, data: Path) -> None:
+    # What is refused is told in the log each time; here it is expected.
+    logging.disable(logging.CRITICAL)
+    golden = goldens()[0]
+    while pipe.poll(None):
+        pipe.recv()
+        pipe.send((_checked(data), asyncio.run(_read(data, golden))))
+
+
+def _checked(data: Path) -> str:
+    try:
+        return "there are faults" if check(data, progress=lambda _done, _total: None).faults else "no fault"
+    except StreamdError:
+        return "that it cannot be opened"
+    except Exception as error:
+        return f"a bug: {error!r}"
+
+
+async def _read(data: Path, golden: Golden) -> str:
+    """Read every shard as far as it can be read."""
+    endings = set()
+    try:
+        async with open_rooms(data, ManualClock(golden.manifest["made_ms"])) as rooms:
+            for stream in golden.manifest["streams"].values():
+                for shard_id, iterator in stream["iterators"].items():
+                    endings.add(await _read_shard(rooms, iterator, stream["records"][shard_id]))
+    except StreamdError:
+        return "it was not opened"
+    except Exception as error:
+        return f"a bug: {error!r}"
+    # By the alphabet, the worst comes last: all, some, what, wrong.
+    return max(endings)
+
+
+async def _read_shard(rooms: Rooms, iterator: str, wanted: list[dict[str, Any]]) -> str:
+    found: list[dict[str, Any]] = []
+    place: str | None = iterator
+    is_refused = False
+    while place is not None and not is_refused:
+        try:
+            answer = await rooms.ask("GetRecords", ShardIterator=place)
+        except Refusal as refusal:
+            if "its log says why" in str(refusal):
+                return "what was met was taken for a bug"
+            is_refused = True
+            continue
+        found += [{key: row[key] for key in row if key != "EncryptionType"} for row in answer["Records"]]
+        place = answer.get("NextShardIterator") if answer["Records"] or answer["MillisBehindLatest"] else None
+    if found != wanted[: len(found)] or not (is_refused or found == wanted):
+        return "wrong records were read"
+    return "some was refused" if is_refused else "all was read"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
