@@ -9,22 +9,19 @@ check must say that the log is damaged. Damage to LMDB's own pages may end the p
 import argparse
 import asyncio
 import logging
-import multiprocessing
-import signal
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from streamd.errors import StreamdError
 from streamd.storage.inspect import check
+from tests.audit.apart import Apart, Ended
 from tests.audit.report import Outcome, progress_of, write_outcomes
 from tests.clocks import ManualClock
 from tests.durability.golden_data import Golden, goldens
@@ -34,45 +31,7 @@ __all__ = ["main", "run_flip_audit"]
 
 _PAGE_BYTE_COUNT = 4096
 _HEAD_BYTE_COUNT = 64
-_PATIENCE_S = 60
 _FAULT_COUNT_MAX = 20
-
-
-@dataclass(slots=True)
-class _Reader:
-    """A process that opens a damaged directory and says what it met; another one, if damage ended it."""
-
-    data: Path
-    _process: SpawnProcess | None = None
-    _pipe: Connection | None = None
-
-    def read(self) -> tuple[str, str]:
-        """Check the directory and read it: what the check said, and what the reading came to."""
-        if self._process is None or self._pipe is None:
-            context = multiprocessing.get_context("spawn")
-            self._pipe, end = context.Pipe()
-            self._process = context.Process(target=_answer, args=(end, self.data), daemon=True)
-            self._process.start()
-            end.close()
-        try:
-            self._pipe.send("read")
-            assert self._pipe.poll(_PATIENCE_S), "the reader hangs"
-            check_said, reading = self._pipe.recv()
-        except (EOFError, ConnectionError):
-            self._process.join(_PATIENCE_S)
-            exit_code = self._process.exitcode
-            self.close()
-            assert exit_code is not None
-            return "ended", f"the reader was ended by {signal.Signals(-exit_code).name}"
-        return check_said, reading
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None and self._pipe is not None:
-            self._pipe.close()
-            self._process.kill()
-            self._process.join()
-        self._process = self._pipe = None
 
 
 @dataclass(slots=True)
@@ -96,8 +55,8 @@ def run_flip_audit(folder: Path, *, count: int, seed: int, told: Callable[[int],
     data = goldens()[0].unpack(folder)
     log = data / "log" / "data.mdb"
     whole = log.read_bytes()
-    reader, tally = _Reader(data), _Tally()
-    try:
+    tally = _Tally()
+    with Apart(_judged) as reader:
         for number in range(count):
             offset = random.randrange(len(whole))
             if number % 2:
@@ -107,12 +66,14 @@ def run_flip_audit(folder: Path, *, count: int, seed: int, told: Callable[[int],
             flipped[offset] ^= 1 << bit
             log.write_bytes(flipped)
             (data / "log" / "lock.mdb").unlink(missing_ok=True)
-            tally.take(f"bit {bit} of byte {offset}", *reader.read())
+            try:
+                check_said, reading = reader.ask(data)
+            except Ended as ended:
+                check_said, reading = "ended", f"the reader was ended by {ended}"
+            tally.take(f"bit {bit} of byte {offset}", check_said, reading)
             told(number + 1)
             if len(tally.faults) >= _FAULT_COUNT_MAX:
                 break
-    finally:
-        reader.close()
     figures = dict(sorted(tally.figures.items()))
     return Outcome("flips", seed=seed, seconds=time.monotonic() - started, figures=figures, faults=tally.faults)
 
@@ -129,13 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return write_outcomes([outcome], folder)
 
 
-def _answer(pipe: Connection, data: Path) -> None:
+def _judged(data: Path) -> tuple[str, str]:
+    """Check a directory and read it: what the check said, and what the reading came to."""
     # What is refused is told in the log each time; here it is expected.
     logging.disable(logging.CRITICAL)
-    golden = goldens()[0]
-    while pipe.poll(None):
-        pipe.recv()
-        pipe.send((_checked(data), asyncio.run(_read(data, golden))))
+    return _checked(data), asyncio.run(_read(data, goldens()[0]))
 
 
 def _checked(data: Path) -> str:

@@ -10,6 +10,7 @@ data check`` makes, hold every record that was acknowledged by then, as it was a
 
 import argparse
 import asyncio
+import logging
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from random import Random
 from streamd.errors import StreamdError
 from streamd.storage.directory import SECRET_NAMES
 from streamd.storage.inspect import check
+from tests.audit.apart import Apart, Ended
 from tests.audit.journals import JournalReader, Known
 from tests.audit.report import Outcome, progress_of, write_outcomes
 from tests.audit.stage import Meddler, Producers
@@ -42,7 +44,10 @@ _SOURCE = Path(__file__).with_name("record_writes.c")
 _STREAM, _DOOMED = "main", "doomed"
 _PRODUCER_COUNT = 2
 _PATIENCE_S = 300
-_FAULT_COUNT_MAX = 20
+_FAULT_COUNT_MAX = 1_000
+
+_Image = tuple[Path, Life]
+_Judgement = tuple[dict[str, list[ReadBack]], list[str]]
 
 
 @dataclass(slots=True)
@@ -64,35 +69,35 @@ class PowerAudit:
         first = sum(1 for time_ns in times_ns if time_ns < self.ready_ns)
         self.figures["writes and syncs recorded"] = len(times_ns)
         chosen = Counter(self.random.randrange(first, len(times_ns)) for _ in range(image_count))
-        for number, cut in enumerate(cuts_of(self._notes)):
-            for _ in range(chosen[number]):
-                self._look(number, cut, self.random.choice(list(Fate)))
-                told(self.figures["images"])
-            if len(self.faults) >= _FAULT_COUNT_MAX:
-                return
+        with Apart(_judged) as reader:
+            for number, cut in enumerate(cuts_of(self._notes)):
+                for _ in range(chosen[number]):
+                    self._look(reader, number, cut)
+                    told(self.figures["images"])
+                if len(self.faults) >= _FAULT_COUNT_MAX:
+                    return
 
     @property
     def _notes(self) -> Path:
         return self.folder / "notes"
 
-    def _look(self, number: int, cut: Cut, fate: Fate) -> None:
+    def _look(self, reader: "Apart[_Image, _Judgement]", number: int, cut: Cut) -> None:
+        fate = self.random.choice(list(Fate))
         self.figures["images"] += 1
         self.figures[f"images: {fate.value}"] += 1
-        content = image_of(cut, fate, self.random)
-        place = f"image of note {number}, {fate.value}"
-        # Until the stream was made there is nothing that must be there, but what there is must be whole.
-        life = Life(stream=_STREAM, created_ns=self.made_ns, looked_ns=cut.time_ns)
         data = self.folder / "image"
         shutil.rmtree(data, ignore_errors=True)
-        _lay_out(self.folder / "data", data, content)
+        _lay_out(self.folder / "data", data, image_of(cut, fate, self.random))
+        # Until the stream was made there is nothing that must be there, but what there is must be whole.
+        life = Life(stream=_STREAM, created_ns=self.made_ns, looked_ns=cut.time_ns)
         try:
-            found = asyncio.run(_read(data, life))
-            self.faults += [f"{place}: {fault}" for fault in faults_in(found, self.known.of_stream(_STREAM), life)]
-            self.figures["records read"] += sum(map(len, found.values()))
-            report = check(data, progress=lambda _done, _total: None)
-            self.faults += [f"{place}: data check: {fault.place}: {fault.reason}" for fault in report.faults]
-        except (StreamdError, Refusal) as error:
-            self.faults.append(f"{place}: {error!r}")
+            found, faults = reader.ask((data, life))
+        except Ended as ended:
+            found, faults = {}, [f"whoever reads it is ended by {ended}"]
+        self.figures["records read"] += sum(map(len, found.values()))
+        if not faults:
+            faults = faults_in(found, self.known.of_stream(_STREAM), life)
+        self.faults += [f"image of note {number}, {fate.value}: {fault}" for fault in faults]
 
 
 def run_power_audit(
@@ -172,6 +177,19 @@ def _lay_out(origin: Path, data: Path, content: bytes) -> None:
             shutil.copyfile(origin / name, data / name)
     (data / "log" / "made").touch()
     (data / "log" / "data.mdb").write_bytes(content)
+
+
+def _judged(image: _Image) -> _Judgement:
+    """Open an image, read it and check it: the records, and what is wrong beside them."""
+    # What is wrong is told as a fault, and not in a log too.
+    logging.disable(logging.CRITICAL)
+    data, life = image
+    try:
+        found = asyncio.run(_read(data, life))
+        report = check(data, progress=lambda _done, _total: None)
+    except (StreamdError, Refusal) as error:
+        return {}, [repr(error)]
+    return found, [f"data check: {fault.place}: {fault.reason}" for fault in report.faults]
 
 
 async def _read(data: Path, life: Life) -> dict[str, list[ReadBack]]:

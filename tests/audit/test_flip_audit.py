@@ -9,7 +9,7 @@ from tests.audit.flips import run_flip_audit
 from tests.cli.shell import Shell
 from tests.durability.golden_data import goldens
 
-COUNT = int(os.environ.get("STREAMD_AUDIT_FLIPS", "150"))
+COUNT = int(os.environ.get("STREAMD_AUDIT_FLIPS", "120"))
 
 
 @pytest.mark.timeout(120 + COUNT)

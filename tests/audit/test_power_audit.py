@@ -29,7 +29,7 @@ def test_every_image_that_a_power_cut_may_leave_holds_what_was_acknowledged(tmp_
 @needs_compiler
 def test_a_daemon_that_only_says_that_it_syncs_is_found_out(tmp_path: Path) -> None:
     outcome = run_power_audit(
-        tmp_path, image_count=40, seed=1, told=lambda _done: None, acknowledged=200, is_synced=False
+        tmp_path, image_count=80, seed=1, told=lambda _done: None, acknowledged=200, is_synced=False
     )
 
     assert any("is lost" in fault for fault in outcome.faults)
