@@ -1,7 +1,9 @@
 """Copying a stream into another, wherever either is: what a consumer reads, a producer puts.
 
-    async with Consumer("orders", group="copy", client=here, checkpoint="manual", deaggregate=False) as consumer,
-            Producer("orders", client=there, ordered=True) as producer:
+    async with (
+        Consumer("orders", group="copy", client=here, checkpoint="manual", deaggregate=False) as consumer,
+        Producer("orders", client=there, ordered=True) as producer,
+    ):
         await Mirror(consumer, producer).run()
 
 The records of a partition key stay in order, across reshards of either stream too. A place is checkpointed once the

@@ -1,4 +1,4 @@
-"""The client and the producer against servers of others: moto, and kinesalite where npm can install it."""
+"""The client, the producer and the consumer against servers of others: moto, and kinesalite where npm installs it."""
 
 import asyncio
 import os
@@ -15,7 +15,9 @@ import pytest
 
 from streamd.core.aggregation import deaggregate
 from streamd.sdk.client import KinesisClient
+from streamd.sdk.consumer import Consumer
 from streamd.sdk.failures import InUse, NotFound
+from streamd.sdk.leases_memory import MemoryLeases
 from streamd.sdk.producer import Producer
 from tests.sdk.reading import made_stream
 
@@ -108,6 +110,35 @@ async def test_the_producer_stores_every_record(url: str, stream_name: str, *, o
     plain = [record for record in records if deaggregate(record) is None]
     assert sorted(unpacked + plain) == sorted(data)
     assert {place.shard_id for place in places} == {shard["ShardId"] for shard in shards}
+
+
+async def test_consumers_share_the_shards_and_read_every_record_in_order(url: str, stream_name: str) -> None:
+    leases = MemoryLeases()
+    found: dict[str, list[int]] = {}
+    count = 600
+
+    async with KinesisClient(url) as client:
+        await made_stream(client, stream_name, shard_count=_SHARD_COUNT)
+        async with Producer(stream_name, client=client, ordered=True, request_count_max=1) as producer:
+            for number in range(count):
+                await producer.put(b"%d" % number, f"key-{number % 30}")
+
+        async def read() -> None:
+            async with Consumer(stream_name, group="g", client=client, leases=leases) as consumer:
+                async for batch in consumer:
+                    for record in batch.records:
+                        found.setdefault(str(record.key), []).append(int(record.data))
+                    if sum(map(len, found.values())) >= count:
+                        return
+
+        # Who reads the last record ends both: the other one may wait for records that never come.
+        readers = [asyncio.ensure_future(read()) for _ in range(2)]
+        await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED, timeout=_PATIENCE_S)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+    assert found == {f"key-{key}": list(range(key, count, 30)) for key in range(30)}
 
 
 async def test_the_client_manages_streams_and_names_what_is_wrong(url: str, stream_name: str) -> None:
