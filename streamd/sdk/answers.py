@@ -9,6 +9,7 @@ import orjson
 from streamd.core.event_stream import Message
 from streamd.sdk.base64_text import b64decode
 from streamd.sdk.failures import ServiceRefused, refusal_of
+from streamd.sdk.uncollected import uncollected
 
 __all__ = ["Answer", "JsonObject", "document_of", "event_of"]
 
@@ -29,7 +30,8 @@ def document_of(operation: str, answer: Answer) -> JsonObject:
     """Read an answer. Raises ServiceRefused, as the class of it that fits, when it is an error."""
     request_id = answer.headers.get("x-amzn-RequestId", "")
     try:
-        document = orjson.loads(answer.body) if answer.body else {}
+        with uncollected():
+            document = orjson.loads(answer.body) if answer.body else {}
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
@@ -65,5 +67,7 @@ def _refusal(document: JsonObject, *, status: int, request_id: str) -> ServiceRe
 
 
 def _decode_records(document: JsonObject) -> None:
+    decode = b64decode
     for record in document["Records"]:
-        record["Data"] = b64decode(record["Data"])
+        # Strictly: what else there may be is not skipped but wrong, and that is quicker too.
+        record["Data"] = decode(record["Data"], None, True)

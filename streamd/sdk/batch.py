@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from streamd.core.aggregation import deaggregate
 from streamd.core.lease import Place
 from streamd.sdk.answers import JsonObject
+from streamd.sdk.uncollected import uncollected
 
 __all__ = ["Batch", "Record", "records_of"]
 
@@ -83,9 +84,10 @@ def records_of(rows: Sequence[JsonObject], *, deaggregates: bool = True) -> tupl
     # Hundreds of thousands of these are made a second: this is half as long as calling the class for each.
     make = tuple.__new__
     ms_of = {second: round(second * 1000) for second in {row[_ARRIVAL] for row in rows}}
-    records = [
-        make(Record, (data, key, number, ms_of[second], None)) for data, key, number, second in _columns_of(rows)
-    ]
+    with uncollected():
+        records = [
+            make(Record, (data, key, number, ms_of[second], None)) for data, key, number, second in _columns_of(rows)
+        ]
     if deaggregates and _AGGREGATE_MAGIC in {record[0][:4] for record in records}:
         records = [part for record in records for part in _parts_of(record)]
     return records, sum([len(record[0]) for record in records]) + RECORD_OVERHEAD_BYTE_COUNT * len(records)
