@@ -124,10 +124,10 @@ class LeaseMachine(RuleBasedStateMachine):
                 return None
 
         async def grab_all() -> list[Lease | None]:
-            grabs = [grab(member_id) for member_id in member_ids]
-            # moto's threads decide conditions at the same time and let two win, which DynamoDB does not.
-            is_moto = isinstance(self._store, DynamoDBLeases)
-            return [await each for each in grabs] if is_moto else await asyncio.gather(*grabs)
+            if isinstance(self._store, DynamoDBLeases):
+                # moto's threads decide conditions at the same time and let two win, which DynamoDB does not.
+                return [await grab(member_id) for member_id in member_ids]
+            return await asyncio.gather(*[grab(member_id) for member_id in member_ids])
 
         told = self._try(group, grab_all())
 

@@ -103,10 +103,10 @@ async def test_of_rivals_exactly_one_gets_a_lease(store: LeaseStore, stream_name
             return False
         return True
 
-    grabs = [grab(f"m{number}") for number in range(8)]
+    rivals = [f"m{number}" for number in range(8)]
     # moto's threads decide conditions at the same time and let two win, which DynamoDB does not.
     is_moto = isinstance(store, DynamoDBLeases)
-    won = [await each for each in grabs] if is_moto else list(await asyncio.gather(*grabs))
+    won = [await grab(rival) for rival in rivals] if is_moto else list(await asyncio.gather(*map(grab, rivals)))
 
     assert won.count(True) == 1
     lease = (await leases_of(store, stream_name))[FIRST]
