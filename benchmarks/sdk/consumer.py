@@ -7,7 +7,6 @@ async-kinesis reads the same stream where a Python that has it is given.
 import asyncio
 import gc
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,8 +14,9 @@ from pathlib import Path
 import click
 import orjson
 
-from benchmarks.functions.server import Server, served
+from benchmarks.functions.server import served
 from benchmarks.results import Measurement
+from benchmarks.sdk.one_process import SHARD_COUNT, measured
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.consumer import Consumer
 from streamd.sdk.producer import Producer
@@ -27,7 +27,6 @@ REFERENCE = "Consumer"
 PEER_SCRIPT = Path(__file__).with_name("async_kinesis_reader.py")
 _STREAM = "consumed"
 _PUSHED = "pushed"
-_SHARD_COUNT = 4
 _DATA = b"x" * 100
 _FLAGS_BY_CASE: dict[str, list[str]] = {
     REFERENCE: [],
@@ -43,14 +42,15 @@ def measure(
     found: list[Measurement] = []
     with served(folder / "consumer", "--workers", str(worker_count)) as server:
         url = f"http://127.0.0.1:{server.port}"
-        server.create_stream(_STREAM, shard_count=_SHARD_COUNT)
+        server.create_stream(_STREAM, shard_count=SHARD_COUNT)
         asyncio.run(_fill(url, record_count))
         for case, flags in _FLAGS_BY_CASE.items():
             command = [sys.executable, "-m", "benchmarks.sdk.consumer", url, str(record_count), *flags]
-            found += _measured(server, case, command, record_count=record_count)
+            found += measured(server, command, side="consumer", verb="read", system=case, record_count=record_count)
         if peer_python is not None:
             command = [str(peer_python), str(PEER_SCRIPT), url, _STREAM, "--count", str(record_count)]
-            found += _measured(server, "async-kinesis", command, record_count=record_count)
+            peer = "async-kinesis"
+            found += measured(server, command, side="consumer", verb="read", system=peer, record_count=record_count)
     return found
 
 
@@ -61,33 +61,6 @@ async def _fill(url: str, record_count: int) -> None:
                 await producer.put(_DATA, f"key-{number}")
         summary = await client.describe_stream_summary(_STREAM)
         await client.register_stream_consumer(summary["StreamARN"], _PUSHED)
-
-
-def _measured(server: Server, case: str, command: list[str], *, record_count: int) -> list[Measurement]:
-    before_s = server.program.cpu_s()
-    # The command is written in this module; the interpreter is the caller's own choice.
-    ended = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
-    told = orjson.loads(ended.stdout)
-    server_s = server.program.cpu_s() - before_s
-    figures = [
-        ("records read", record_count / told["seconds"], "records/s", True),
-        ("processor time of the consumer", told["cpu_s"] / record_count * 1e6, "us/record", False),
-        ("processor time of the daemon", server_s / record_count * 1e6, "us/record", False),
-        ("memory of the consumer at the most", told["peak_mib"], "MiB", False),
-    ]
-    return [
-        Measurement(
-            work=work,
-            case=f"{record_count} records of 100 B, {_SHARD_COUNT} shards",
-            system=case,
-            value=value,
-            unit=unit,
-            is_more_better=is_more_better,
-            server_cores=server_s / told["seconds"],
-            generator_cores=told["cpu_s"] / told["seconds"],
-        )
-        for work, value, unit, is_more_better in figures
-    ]
 
 
 @click.command()

@@ -8,7 +8,6 @@ the cores that the daemon and the producer were busy on.
 import asyncio
 import gc
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 import click
 import orjson
 
-from benchmarks.functions.server import Server, served
+from benchmarks.functions.server import served
 from benchmarks.results import Measurement
+from benchmarks.sdk.one_process import SHARD_COUNT, measured
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.producer import Producer
 
@@ -25,7 +25,6 @@ __all__ = ["REFERENCE", "measure"]
 
 REFERENCE = "Producer"
 _STREAM = "produced"
-_SHARD_COUNT = 4
 _KEY_COUNT = 100_000
 _DATA = b"x" * 100
 _FLAGS_BY_CASE = {
@@ -42,37 +41,10 @@ def measure(folder: Path, *, record_count: int, worker_count: int) -> list[Measu
     found: list[Measurement] = []
     for number, (case, flags) in enumerate(_FLAGS_BY_CASE.items()):
         with served(folder / str(number), "--workers", str(worker_count)) as server:
-            found += _measured(server, case, flags, record_count=record_count)
+            server.create_stream(_STREAM, shard_count=SHARD_COUNT)
+            command = [sys.executable, "-m", "benchmarks.sdk.producer", str(server.port), str(record_count), *flags]
+            found += measured(server, command, side="producer", verb="put", system=case, record_count=record_count)
     return found
-
-
-def _measured(server: Server, case: str, flags: list[str], *, record_count: int) -> list[Measurement]:
-    server.create_stream(_STREAM, shard_count=_SHARD_COUNT)
-    before_s = server.program.cpu_s()
-    command = [sys.executable, "-m", "benchmarks.sdk.producer", str(server.port), str(record_count), *flags]
-    # The command is written in this module; nothing of it comes from outside.
-    ended = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
-    told = orjson.loads(ended.stdout)
-    server_s = server.program.cpu_s() - before_s
-    figures = [
-        ("records put", record_count / told["seconds"], "records/s", True),
-        ("processor time of the producer", told["cpu_s"] / record_count * 1e6, "us/record", False),
-        ("processor time of the daemon", server_s / record_count * 1e6, "us/record", False),
-        ("memory of the producer at the most", told["peak_mib"], "MiB", False),
-    ]
-    return [
-        Measurement(
-            work=work,
-            case=f"{record_count} records of 100 B, {_SHARD_COUNT} shards",
-            system=case,
-            value=value,
-            unit=unit,
-            is_more_better=is_more_better,
-            server_cores=server_s / told["seconds"],
-            generator_cores=told["cpu_s"] / told["seconds"],
-        )
-        for work, value, unit, is_more_better in figures
-    ]
 
 
 @click.command()
