@@ -91,7 +91,7 @@ class StoreFull(StreamdError):
 
 
 class StoreFailed(StreamdError):
-    """The store could not write or sync for another reason than space: the daemon ends, nothing is retried."""
+    """The store could not write or sync for another reason than space, or read after that: the daemon ends."""
 
 
 class BlockDamaged(StreamdError):

@@ -17,7 +17,7 @@ from types import TracebackType
 import lmdb
 
 from streamd.core.limits import COMMIT_BYTE_COUNT_MAX
-from streamd.errors import ConfigInvalid, PagesDamaged
+from streamd.errors import ConfigInvalid, PagesDamaged, StoreFailed
 
 __all__ = ["Environment", "SpaceUse"]
 
@@ -85,9 +85,13 @@ class Environment:
     def read(self) -> "_Reading":
         """Open a read transaction, to be used with ``with``: one frozen moment of the whole store.
 
-        Raises PagesDamaged at the end of the ``with`` for what LMDB, or a key of a wrong length, says in it.
+        Raises StoreFailed after a commit that failed, since LMDB then refuses reads too; and PagesDamaged at the end of
+        the ``with`` for what LMDB, or a key of a wrong length, says in it.
         """
-        return _Reading(self._environment.begin(buffers=True))
+        try:
+            return _Reading(self._environment.begin(buffers=True))
+        except lmdb.PanicError as error:
+            raise StoreFailed(f"the store could not read: {error}") from error
 
     def write(self) -> lmdb.Transaction:
         """Open the write transaction; waits for the one of another process. The caller commits or aborts it."""

@@ -50,7 +50,8 @@ def test_a_write_that_fails_ends_the_daemon_and_nothing_acknowledged_is_lost(
     daemon = daemon_factory("--workers", str(worker_count), data=data, environment=environment)
     daemon.client().create_stream(StreamName="s", ShardCount=3)
 
-    with running_load(daemon.url, "s", producer_count=4) as load:
+    # Enough of them that some look something up between the commit that fails and the end of the daemon.
+    with running_load(daemon.url, "s", producer_count=16) as load:
         load.wait_for_more(100)
         (tmp_path / "writes-fail").touch()
         status = daemon.process.wait(PATIENCE_S)
