@@ -11,7 +11,7 @@ import click
 from benchmarks.machine import machine_of
 from benchmarks.report import Report
 from benchmarks.results import Measurement, rows_of
-from benchmarks.sdk import consumer, producer, takeover
+from benchmarks.sdk import consumer, producer, takeover, unrest
 
 __all__ = ["main"]
 
@@ -19,6 +19,7 @@ _WORKS: dict[str, tuple[str, Callable[..., list[Measurement]]]] = {
     "producer": (producer.REFERENCE, producer.measure),
     "consumer": (consumer.REFERENCE, consumer.measure),
     "takeover": (takeover.REFERENCE, takeover.measure),
+    "unrest": (unrest.REFERENCE, unrest.measure),
 }
 
 

@@ -6,9 +6,11 @@ checkpoints are in Redis when it is a member, else in memory.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import resource
+import signal
 import time
 from typing import Any
 
@@ -64,10 +66,15 @@ async def _count(options: argparse.Namespace) -> None:
 
 async def _note(options: argparse.Namespace) -> None:
     log = os.open(options.log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
-    async with _consumer(options) as consumer:
-        while True:
-            async for text in consumer:
-                os.write(log, f"{time.monotonic_ns()} {text}\n".encode())
+    reading = asyncio.current_task()
+    assert reading is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, reading.cancel)
+    # Its way to leave is the end of this block, which gives its shards back.
+    with contextlib.suppress(asyncio.CancelledError):
+        async with _consumer(options) as consumer:
+            while True:
+                async for text in consumer:
+                    os.write(log, f"{time.monotonic_ns()} {text}\n".encode())
 
 
 def _main() -> None:

@@ -34,5 +34,6 @@ def test_the_producer_is_measured_in_every_case(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     rows = orjson.loads((tmp_path / "out" / "sdk-producer.json").read_bytes())["rows"]
     assert {row["system"] for row in rows} == _CASES
-    assert all(row["median"] > 0 for row in rows)
+    # The daemon's processor time is counted in ticks, and so few records may take less than one.
+    assert all(row["median"] > 0 for row in rows if row["work"] != "processor time of the daemon")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

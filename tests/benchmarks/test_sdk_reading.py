@@ -18,6 +18,7 @@ _ROOT = Path(__file__).resolve().parents[2]
     [
         ("consumer", {"Consumer", "Consumer on uvloop", "Consumer, by push"}),
         ("takeover", {"Consumer"}),
+        ("unrest", {"Consumer"}),
     ],
 )
 def test_reading_is_measured_in_every_case(work: str, systems: set[str], tmp_path: Path) -> None:

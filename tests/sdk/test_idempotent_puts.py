@@ -23,8 +23,10 @@ from tests.sdk.reading import all_records, made_stream
 def put(
     url: str, stream: str, data: list[str], *, producer: str, sequence: object = 1, operation: str = "PutRecords"
 ) -> RawReply:
-    """Put records, each with its data as its key, over a connection of its own."""
-    entries = [{"Data": base64.b64encode(text.encode()).decode(), "PartitionKey": text} for text in data]
+    """Put records, each with its data up to a blank as its key, over a connection of its own."""
+    entries = [
+        {"Data": base64.b64encode(text.encode()).decode(), "PartitionKey": text.partition(" ")[0]} for text in data
+    ]
     document = {"StreamName": stream, "Records": entries}
     if operation != "PutRecords":
         document = {"StreamName": stream, **entries[0]}
@@ -132,7 +134,8 @@ async def test_what_was_refused_for_the_moment_stays_refused_under_its_number(da
     daemon = daemon_factory("--limits", "aws")
     await a_stream(daemon.url, "orders", shard_count=2)
     producer = uuid4().hex
-    batches = [[f"{sequence}-{number}" for number in range(500)] for sequence in range(1, 9)]
+    # Each request alone is more than its shards take at once.
+    batches = [[f"{sequence}-{number} {'x' * 8000}" for number in range(500)] for sequence in range(1, 5)]
 
     def put_all() -> list[Any]:
         return [
@@ -157,7 +160,8 @@ async def test_what_was_refused_in_a_shard_stays_refused_after_its_split(daemon_
     daemon = daemon_factory("--limits", "aws")
     await a_stream(daemon.url, "orders", shard_count=1)
     producer = uuid4().hex
-    batches = [[f"{sequence}-{number}" for number in range(500)] for sequence in range(1, 5)]
+    # Each request alone is more than a shard takes at once.
+    batches = [[f"{sequence}-{number} {'x' * 4000}" for number in range(500)] for sequence in range(1, 5)]
 
     first = [put(daemon.url, "orders", data, producer=producer, sequence=s).json() for s, data in enumerate(batches, 1)]
     async with KinesisClient(daemon.url) as client:
