@@ -15,14 +15,14 @@ from pathlib import Path
 from benchmarks.functions.server import served
 from benchmarks.results import Measurement
 from benchmarks.sdk.members import TIMEOUT_S, Load, Members, our_members, pass_time, peer_members
+from benchmarks.sdk.resharding import reshard
 from streamd.sdk.client import KinesisClient
-from streamd.sdk.failures import InUse
 
 __all__ = ["REFERENCE", "measure"]
 
 REFERENCE = "Consumer"
 _SHARD_COUNT = 32
-_SHARD_COUNT_MIN, _SHARD_COUNT_MAX = 24, 40
+_SHARD_COUNTS = (24, 40)
 _MEMBER_COUNT, _MEMBER_COUNT_MIN, _MEMBER_COUNT_MAX = 6, 4, 8
 _PAUSE_S = (0.5, 3.0)
 _WARM_S = 10.0
@@ -46,7 +46,7 @@ def measure(
         if peer_python is not None and shutil.which("redis-server") is not None:
             server.create_stream("peers", shard_count=_SHARD_COUNT)
             # As few members as there may be can still take all shards.
-            share = _SHARD_COUNT_MAX // _MEMBER_COUNT_MIN
+            share = _SHARD_COUNTS[1] // _MEMBER_COUNT_MIN
             peers = peer_members(folder / "peers", url, "peers", python=peer_python, share_of=lambda _: share)
             with peers as members:
                 found += asyncio.run(_Unrest(url, "peers", members).measured("async-kinesis", seconds))
@@ -106,29 +106,10 @@ class _Unrest:
                 await members.start()
             case "leave":
                 members.ask_to_leave(_at(lot, awake))
-            case "split" | "merge":
-                await self._reshard(client, kind, lot)
+            case "split" | "merge" if await reshard(client, self._stream, kind, lot=lot, counts=_SHARD_COUNTS):
+                pass
             case _:
                 self._event_count -= 1
-
-    async def _reshard(self, client: KinesisClient, kind: str, lot: float) -> None:
-        shards = [
-            (int(shard["HashKeyRange"]["StartingHashKey"]), int(shard["HashKeyRange"]["EndingHashKey"]), shard)
-            for shard in await client.list_shards(self._stream)
-            if "EndingSequenceNumber" not in shard["SequenceNumberRange"]
-        ]
-        shards.sort(key=lambda row: row[0])
-        at = int(lot * (len(shards) - 1))
-        start, end, shard = shards[at]
-        try:
-            if kind == "split" and len(shards) < _SHARD_COUNT_MAX:
-                await client.split_shard(self._stream, shard["ShardId"], hash_key=(start + end + 1) // 2)
-            elif kind == "merge" and len(shards) > _SHARD_COUNT_MIN:
-                beside = shards[at + 1][2]["ShardId"]
-                await client.merge_shards(self._stream, shard["ShardId"], adjacent_shard_id=beside)
-        except InUse:
-            # The reshard before is still under way.
-            self._event_count -= 1
 
     async def _caught_up(self) -> bool:
         ends_s = time.monotonic() + _PATIENCE_S

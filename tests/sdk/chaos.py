@@ -16,11 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.sdk.resharding import reshard
 from streamd.core.lease import Snapshot
 from streamd.core.lease_balance import ready_leases
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.consumer_settings import BEATS_PER_TIMEOUT
-from streamd.sdk.failures import InUse
 from streamd.sdk.leases_streamd import StreamdLeases
 from tests.daemons import start_daemon
 from tests.sdk.chaos_logs import Findings, findings_of
@@ -30,7 +30,7 @@ __all__ = ["SETTLING_BEATS_MAX", "Chaos", "Report"]
 STREAM, GROUP = "chaos", "chaos"
 MEMBER_TIMEOUT_S = 1.5
 MEMBER_COUNT_MIN, MEMBER_COUNT_MAX = 4, 8
-SHARD_COUNT_MIN, SHARD_COUNT_MAX = 24, 40
+_SHARD_COUNTS = (24, 40)
 _KEY_COUNT = 160
 _PUT_COUNT = 80
 _EVENT_PAUSE_S = (0.2, 1.5)
@@ -160,29 +160,13 @@ class Chaos:
                 member = self._chance.choice(running)
                 member.process.terminate()
                 self._forget(member)
-            case "split" | "merge":
-                await self._reshard(client, kind)
+            case "split" | "merge" if await reshard(
+                client, STREAM, kind, lot=self._chance.random(), counts=_SHARD_COUNTS
+            ):
+                pass
             case _:
                 return
         self.report.event_counts[kind] = self.report.event_counts.get(kind, 0) + 1
-
-    async def _reshard(self, client: KinesisClient, kind: str) -> None:
-        shards = [
-            (int(shard["HashKeyRange"]["StartingHashKey"]), int(shard["HashKeyRange"]["EndingHashKey"]), shard)
-            for shard in await client.list_shards(STREAM)
-            if "EndingSequenceNumber" not in shard["SequenceNumberRange"]
-        ]
-        shards.sort(key=lambda row: row[0])
-        at = self._chance.randrange(len(shards) - 1)
-        start, end, shard = shards[at]
-        try:
-            if kind == "split" and len(shards) < SHARD_COUNT_MAX:
-                await client.split_shard(STREAM, shard["ShardId"], hash_key=(start + end + 1) // 2)
-            elif kind == "merge" and len(shards) > SHARD_COUNT_MIN:
-                await client.merge_shards(STREAM, shard["ShardId"], adjacent_shard_id=shards[at + 1][2]["ShardId"])
-        except InUse:
-            # The reshard before is still under way.
-            return
 
     async def _settle(self, client: KinesisClient) -> None:
         """Wake all, and count the beats of the slowest member until the shards are shared evenly."""
