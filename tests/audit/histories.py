@@ -1,8 +1,10 @@
 """The audit of histories: ``python -m tests.audit.histories --count 2000 --seed 1``.
 
 Again and again a few clients ask a new stream of a real daemon everything at once: puts, reads, iterators of every
-type, listings, reshards and changes of retention. Each history is then held against a sequential model of a stream: is
-there one order of all calls, in real time, that explains every answer? (``history_verdict`` says what that decides.)
+type, listings, reshards and changes of retention. Where there are several workers, one of them is now and then ended by
+``kill -9`` in the midst: calls that are not answered may have been served or not. Each history is then held against a
+sequential model of a stream: is there one order of all calls, in real time, that explains every answer?
+(``history_verdict`` says what that decides.)
 
 The seed decides what is asked; what the machine makes of it differs from run to run. A history that nothing explains is
 written beside the daemon's data, as NDJSON, and the exit status is 1; ``--check FILE`` looks at such a file again.
@@ -10,6 +12,8 @@ written beside the daemon's data, as NDJSON, and the exit status is 1; ``--check
 
 import argparse
 import asyncio
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -23,12 +27,13 @@ from tests.audit.history import Event, read_history, write_history
 from tests.audit.history_clients import Unanswered, make_history
 from tests.audit.history_verdict import faults_in_history
 from tests.audit.report import Outcome, progress_of, write_outcomes
-from tests.daemons import start_daemon
+from tests.daemons import Daemon, start_daemon
 
 __all__ = ["main", "run_history_audit"]
 
 _WORKER_COUNTS = (1, 3)
 _FAULT_COUNT_MAX = 20
+_KILLED_SHARE = 0.1
 
 
 def run_history_audit(
@@ -50,7 +55,10 @@ def run_history_audit(
         try:
             for number in numbers:
                 name = f"history-{seed}-{number}"
-                events, found = _history_of(daemon.port, name)
+                random = Random(name)
+                is_killed = worker_count > 1 and random.random() < _KILLED_SHARE
+                events, found = _history_of(daemon, name, random, is_killed=is_killed)
+                figures["workers killed"] += is_killed
                 _count(figures, events)
                 figures[f"histories, {worker_count} workers"] += 1
                 if found:
@@ -88,20 +96,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return write_outcomes([outcome], folder)
 
 
-def _history_of(port: int, name: str) -> tuple[list[Event], list[str]]:
-    """Make a history of a stream of this name, and judge it."""
+def _history_of(daemon: Daemon, name: str, random: Random, *, is_killed: bool) -> tuple[list[Event], list[str]]:
+    """Make a history of a stream of this name, perhaps over a dying worker, and judge it."""
     events: list[Event] = []
-    unanswered: list[str] = []
+    found: list[str] = []
+
+    def kill() -> None:
+        os.kill(random.choice(daemon.worker_pids()), signal.SIGKILL)
+
     try:
-        asyncio.run(make_history(port, name, Random(name), events))
+        asyncio.run(make_history(daemon.port, name, random, events, kill=kill if is_killed else None))
     except* Unanswered as group:
-        unanswered = [str(one) for one in group.exceptions]
-    return events, unanswered or faults_in_history(events)
+        found = [str(one) for one in group.exceptions]
+    if not is_killed:
+        found += [f"{event}, and nobody was killed" for event in events if event.returned_ns is None]
+    return events, found or faults_in_history(events)
 
 
 def _count(figures: Counter[str], events: Sequence[Event]) -> None:
     """Count what was asked, and how much of it at the same time as something else."""
     figures["calls"] += len(events)
+    figures["calls that were not answered"] += sum(event.returned_ns is None for event in events)
     figures["calls that overlap another one"] += _overlap_count(events)
     for event in events:
         answer: dict[str, Any] = event.answer or {}

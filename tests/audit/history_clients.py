@@ -2,8 +2,9 @@
 
 What each of them asks is decided by its own chances, and by what any of them has learned so far: shards, sequence
 numbers, iterators old and new, and arrival times are shared, so that reads meet each other's puts and reshards. In the
-end, when all is quiet, one more record is put to each open shard, and every shard and every iterator that was given is
-read to its end, so that nothing remains unknown.
+midst one of them may end a worker: calls in hand are not answered then, and their clients connect again. In the end,
+when all is quiet, one more record is put to each open shard, and every shard and every iterator that was given is read
+to its end, so that nothing remains unknown.
 """
 
 import asyncio
@@ -34,11 +35,14 @@ _WARDEN = 0
 
 
 class Unanswered(Exception):
-    """A call was not answered: the daemon hangs, or is gone."""
+    """The daemon hangs, or is gone."""
 
 
 class _Connection:
-    """One connection, on which one call follows another; every call is noted in the history."""
+    """One connection, on which one call follows another; every call is noted in the history.
+
+    When it breaks over a call, it is made again, and the call is noted as one that was not answered.
+    """
 
     def __init__(self, port: int, client: int, events: list[Event]) -> None:
         self._port = port
@@ -46,22 +50,21 @@ class _Connection:
         self._events = events
 
     async def __aenter__(self) -> Self:
-        try:
-            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-        except OSError as error:
-            raise Unanswered(f"no connection: {error!r}") from error
+        await self._open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
-        with suppress(OSError):
-            # Reset by a daemon that died; its calls told.
-            await self._writer.wait_closed()
+        await self._close()
+
+    async def renew(self) -> None:
+        """Connect again. Raises Unanswered."""
+        await self._close()
+        await self._open()
 
     async def ask(self, operation: str, *, wait_ms: int = 0, **members: Any) -> dict[str, Any] | None:
-        """Call an operation; None if it was refused. Raises Unanswered."""
+        """Call an operation; None if it was refused or not answered. Raises Unanswered when nobody is there."""
         body = orjson.dumps(members)
         head = (
             "POST / HTTP/1.1\r\nHost: streamd\r\nContent-Type: application/x-amz-json-1.1\r\n"
@@ -73,9 +76,13 @@ class _Connection:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 status, content = await self._answer()
-        except (OSError, EOFError) as error:
+        except TimeoutError as error:
             self._note(called_ns, None, operation, members)
-            raise Unanswered(f"{operation}: {error!r}") from error
+            raise Unanswered(f"{operation} was not answered within {_TIMEOUT_S} s") from error
+        except (OSError, EOFError):
+            self._note(called_ns, None, operation, members)
+            await self.renew()
+            return None
         returned_ns = time.monotonic_ns()
         document: dict[str, Any] = orjson.loads(content) if content else {}
         if status == 200:
@@ -83,6 +90,18 @@ class _Connection:
             return document
         self._note(called_ns, returned_ns, operation, members, refusal=str(document.get("__type")))
         return None
+
+    async def _open(self) -> None:
+        try:
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError as error:
+            raise Unanswered(f"no connection: {error!r}") from error
+
+    async def _close(self) -> None:
+        self._writer.close()
+        with suppress(OSError):
+            # Reset by a worker that died, as its calls tell.
+            await self._writer.wait_closed()
 
     def _note(
         self, called_ns: int, returned_ns: int | None, operation: str, request: dict[str, Any], **outcome: Any
@@ -136,6 +155,7 @@ class _Knowledge:
 
     def learn_read(self, token: str, answer: dict[str, Any]) -> None:
         """Take what a read says."""
+        self.read_tokens.add(token)
         shard_id = self.shard_by_token[token]
         for row in answer["Records"]:
             self.numbers.append((shard_id, row["SequenceNumber"]))
@@ -176,16 +196,25 @@ class _Client:
         for do in self._random.choices(list(doings), weights, k=operation_count):
             await do()
 
+    async def run_over(self, kill: Callable[[], None], operation_count: int, favours: Sequence[int]) -> None:
+        """Ask so many things, and kill when half of them are done."""
+        await self.run(operation_count // 2, favours)
+        kill()
+        await self.run(operation_count - operation_count // 2, favours)
+
     async def end(self) -> None:
         """Put a last record to each open shard, then read all shards and all iterators to the end."""
         await self._list()
         for shard_id in self._known.open_ids:
             await self._ask("PutRecord", **self._record(self._known.ranges[shard_id][0]))
+        # A put may have finished a reshard whose worker was killed over it.
+        await self._list()
         for shard_id in list(self._known.ranges):
             await self._ask_iterator(shard_id, "TRIM_HORIZON")
         for token in [token for token in self._known.tokens if token not in self._known.read_tokens]:
             # All is quiet: what was put is read at once, and nothing is behind the iterator that follows.
             await self._read_from(token)
+        await self._list()
 
     async def _put(self) -> None:
         answer = await self._ask("PutRecord", **self._record(self._hash_key()))
@@ -271,7 +300,6 @@ class _Client:
             self._known.learn_token(answer["ShardIterator"], shard_id)
 
     async def _read_from(self, token: str, *, wait_ms: int = 0, **members: Any) -> None:
-        self._known.read_tokens.add(token)
         answer = await self._connection.ask("GetRecords", wait_ms=wait_ms, ShardIterator=token, **members)
         if answer is not None:
             self._known.learn_read(token, answer)
@@ -293,10 +321,12 @@ class _Client:
         return record if hash_key is None else record | {"ExplicitHashKey": str(hash_key)}
 
 
-async def make_history(port: int, stream: str, random: Random, events: list[Event]) -> None:
+async def make_history(
+    port: int, stream: str, random: Random, events: list[Event], *, kill: Callable[[], None] | None = None
+) -> None:
     """Make a stream, have some clients at it, read it to its end and delete it; what they saw are the events.
 
-    Raises a group of Unanswered.
+    ``kill`` is called in the midst. Raises a group of Unanswered.
     """
     known = _Knowledge()
     operation_count = random.randrange(30, 61)
@@ -313,8 +343,14 @@ async def make_history(port: int, stream: str, random: Random, events: list[Even
         await connections[_WARDEN].ask("CreateStream", StreamName=stream, ShardCount=random.randrange(1, 4))
         # Where the stream is not there although it was made, that is the whole history.
         if await warden.begin():
+            count = operation_count // len(clients)
             async with asyncio.TaskGroup() as group:
                 for client in clients:
-                    group.create_task(client.run(operation_count // len(clients), favours))
+                    if kill is not None and client is clients[0]:
+                        group.create_task(client.run_over(kill, count, favours))
+                    else:
+                        group.create_task(client.run(count, favours))
+            # Whoever it was connected to may have been ended while it waited.
+            await connections[_WARDEN].renew()
             await warden.end()
         await connections[_WARDEN].ask("DeleteStream", StreamName=stream)

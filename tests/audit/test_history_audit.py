@@ -39,6 +39,7 @@ def test_one_order_of_all_calls_explains_what_concurrent_clients_were_answered(t
     assert outcome.figures["calls that overlap another one"] > 10 * COUNT
     assert outcome.figures["records read"] > 10 * COUNT
     assert outcome.figures["reshards"] > COUNT // 4
+    assert outcome.figures["workers killed"] > 0
 
 
 async def test_a_daemon_that_dies_over_a_history_is_told(daemon_factory: Callable[..., Daemon]) -> None:

@@ -295,6 +295,19 @@ def _put_unanswered_and_gone(history: History) -> None:
     history["put d"] = replace(_put(3, "d", 0, 1), returned_ns=None, answer=None)
 
 
+def _split_unanswered_and_done(history: History) -> None:
+    """Have the split's worker die: it is done late, when a put meets the sealed parent."""
+    history["split"] = replace(history["split"], returned_ns=None, answer=None)
+    history["list between"] = replace(_list(11, is_split=False), returned_ns=200)
+    history["list after"] = _list(18, is_split=True)
+
+
+def _merge_unanswered_and_never_done(history: History) -> None:
+    merge = _call("MergeShards", 18, ShardToMerge=_id(1), AdjacentShardToMerge=_id(2))
+    history["merge"] = replace(merge, returned_ns=None, answer=None)
+    history["list last"] = _list(19, is_split=True)
+
+
 def _latest_during_the_put(history: History) -> None:
     history["latest"] = replace(history["latest"], returned_ns=100)
 
@@ -324,6 +337,8 @@ def _put_to_the_parent_during_the_split(history: History) -> None:
         _read_during_the_put,
         _put_unanswered_and_read,
         _put_unanswered_and_gone,
+        _split_unanswered_and_done,
+        _merge_unanswered_and_never_done,
         _latest_during_the_put,
         _list_during_the_split,
         _refused_during_the_split,
