@@ -137,10 +137,11 @@ class Committer:
         while self._has_work():
             works: list[_Work] = []
             try:
-                # Another process may hold the writer's lock for a whole sync: what arrives meanwhile joins this commit.
-                transaction = self._environment.write()
-                works = self._take()
-                answers = self._commit(transaction, works)
+                # Another process may have its turn for a whole sync: what arrives meanwhile joins this commit.
+                with self._environment.turn():
+                    transaction = self._environment.write()
+                    works = self._take()
+                    answers = self._commit(transaction, works)
             except StoreFull as full:
                 answers = [full] * len(works)
             except BaseException as error:

@@ -7,10 +7,13 @@ that readers follow, so what a reader can see is on disk. Beside LMDB's two file
 is new from one that is gone.
 """
 
+import fcntl
 import os
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 
@@ -53,13 +56,17 @@ class Environment:
             self._environment = self._open(read_only=read_only)
         except lmdb.Error as error:
             raise ConfigInvalid(f"the log in {path} cannot be opened: {error}") from error
+        self._turn: BufferedReader | None = None
         try:
             self._require_whole()
-            self.catalog = self._environment.open_db(b"catalog", create=not read_only)
-            self.shards = self._environment.open_db(b"shards", create=not read_only)
-            self.blocks = self._environment.open_db(b"blocks", create=not read_only)
-            self.events: lmdb._Database | None = self._open_later_table(b"events", read_only=read_only)
-            self.puts: lmdb._Database | None = self._open_later_table(b"puts", read_only=read_only)
+            self._turn = (path / "data.mdb").open("rb")
+            # Who makes tables writes, also where they are there already.
+            with nullcontext() if read_only else self.turn():
+                self.catalog = self._environment.open_db(b"catalog", create=not read_only)
+                self.shards = self._environment.open_db(b"shards", create=not read_only)
+                self.blocks = self._environment.open_db(b"blocks", create=not read_only)
+                self.events: lmdb._Database | None = self._open_later_table(b"events", read_only=read_only)
+                self.puts: lmdb._Database | None = self._open_later_table(b"puts", read_only=read_only)
             self._page_byte_count: int = self._environment.stat()["psize"]
             # A reader that was killed would otherwise hold old pages back for ever.
             self._environment.reader_check()
@@ -69,7 +76,7 @@ class Environment:
             else:
                 self._note_made()
         except (lmdb.Error, OSError, ConfigInvalid) as error:
-            self._environment.close()
+            self.close()
             raise ConfigInvalid(f"the log in {path} cannot be used: {error}") from error
 
     @property
@@ -81,6 +88,24 @@ class Environment:
     def close(self) -> None:
         """Close the environment; no transaction may be open."""
         self._environment.close()
+        if self._turn is not None:
+            self._turn.close()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until no other process writes, and keep them from it; `write` is called in here.
+
+        LMDB's own lock, a mutex in shared memory, is not enough where processes die: when one is killed between being
+        woken for it and taking it, and another has taken it meanwhile, nobody remembers those who sleep on, and they
+        may sleep for ever. The kernel takes this one from the dead and wakes all who wait, so that at the mutex itself
+        nobody ever waits.
+        """
+        assert self._turn is not None
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def read(self) -> "_Reading":
         """Open a read transaction, to be used with ``with``: one frozen moment of the whole store.
@@ -94,7 +119,7 @@ class Environment:
             raise StoreFailed(f"the store could not read: {error}") from error
 
     def write(self) -> lmdb.Transaction:
-        """Open the write transaction; waits for the one of another process. The caller commits or aborts it."""
+        """Open the write transaction, in one's turn. The caller commits or aborts it."""
         return self._environment.begin(write=True, buffers=True)
 
     def copy(self, folder: Path, transaction: lmdb.Transaction) -> None:

@@ -3,11 +3,14 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -19,6 +22,13 @@ from tests.workers.wire import Wire, count_of, pinned, until
 
 _DEATH_COUNT = 6
 _WAIT_MS = 20_000
+_HOLDER = """
+import fcntl, sys
+with open(sys.argv[1], "rb") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 _HALF_A_REQUEST = (
     b"POST / HTTP/1.1\r\nHost: streamd\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n"
     b"Content-Type: application/x-amz-json-1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
@@ -58,6 +68,30 @@ def test_a_killed_worker_is_replaced_while_the_others_go_on_and_no_count_is_lost
         assert [record.data for record in walk.records] == [b"%d" % number for number in range(5)]
         wire.close()
     for wire in wire_by_pid.values():
+        wire.close()
+
+
+def test_writers_wait_at_a_lock_that_the_kernel_takes_from_the_dead(daemon_factory: DaemonFactory) -> None:
+    daemon = daemon_factory("--workers", "3")
+    wires = list(pinned(daemon).values())
+    wires[0].ask("CreateStream", StreamName="s", ShardCount=1)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(daemon.data / "log" / "data.mdb")], stdin=PIPE, stdout=PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with Wire(daemon) as reader:
+            for wire in wires:
+                wire.begin("PutRecord", StreamName="s", PartitionKey="key", Data="MQ==")
+            for _ in range(100):
+                reader.ask("DescribeStreamSummary", StreamName="s")
+            answered_early = [wire.has_answer() for wire in wires]
+        holder.kill()
+
+    assert answered_early == [False] * 3
+    assert len({wire.finish()["SequenceNumber"] for wire in wires}) == 3
+    for wire in wires:
         wire.close()
 
 
