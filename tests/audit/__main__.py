@@ -18,6 +18,7 @@ from tests.audit.kill import run_kill_audit
 from tests.audit.opening import measure_opening
 from tests.audit.power import run_power_audit
 from tests.audit.report import Outcome, markdown_of, progress_of
+from tests.audit.simulate import run_simulation_audit
 
 __all__ = ["main"]
 
@@ -29,11 +30,24 @@ class _Extent:
     recorded_count: int
     flip_count: int
     opened_byte_count: int
+    story_count: int
 
 
-_SHORT = _Extent(cycle_count=20, image_count=200, recorded_count=500, flip_count=150, opened_byte_count=100_000_000)
+_SHORT = _Extent(
+    cycle_count=20,
+    image_count=200,
+    recorded_count=500,
+    flip_count=150,
+    opened_byte_count=100_000_000,
+    story_count=300,
+)
 _FULL = _Extent(
-    cycle_count=2_000, image_count=50_000, recorded_count=20_000, flip_count=100_000, opened_byte_count=10_000_000_000
+    cycle_count=2_000,
+    image_count=50_000,
+    recorded_count=20_000,
+    flip_count=100_000,
+    opened_byte_count=10_000_000_000,
+    story_count=100_000,
 )
 
 
@@ -69,7 +83,9 @@ def _outcomes(folder: Path, extent: _Extent, *, seed: int) -> list[Outcome]:
         )
     with progress_of("flipped bits", extent.flip_count) as told:
         flips = run_flip_audit(places["flips"], count=extent.flip_count, seed=seed, told=told)
-    return [kill, power, flips, _opening(places["opening"], extent.opened_byte_count)]
+    with progress_of("simulation", extent.story_count) as told:
+        simulation = run_simulation_audit(seed_count=extent.story_count, first_seed=seed, told=told)
+    return [kill, power, flips, simulation, _opening(places["opening"], extent.opened_byte_count)]
 
 
 def _opening(place: Path, byte_count: int) -> Outcome:
