@@ -26,6 +26,7 @@ from streamd.server.pages import pages
 from streamd.server.tls import tls_context
 from streamd.storage.counters import Counters
 from streamd.storage.directory import DataDirectory
+from streamd.storage.environment import Environment
 from streamd.storage.signals import Bells
 from streamd.storage.store import Store
 
@@ -77,8 +78,7 @@ class Worker:
         metrics = Metrics()
         clock = SystemClock()
         store = Store(
-            self._directory,
-            size_max=self._config.store.size_max,
+            Environment(self._directory.log_path, size_max=self._config.store.size_max),
             now_ms=clock.now_ms,
             metrics=metrics,
             on_failure=self._failed,

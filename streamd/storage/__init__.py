@@ -5,6 +5,7 @@
 - ``shard_log``: append, read, trim and seal, inside a transaction.
 - ``catalog``: small documents with versions, and compare-and-set.
 - ``committer``: the one writing thread of a process: group commit, bounded in bytes.
+- ``turns``: who makes the next commit, and when: a thread.
 - ``signals``: wakes readers, in this process and in the others.
 - ``store``: all of it behind one interface, for the engine.
 - ``counters``: short-lived counts that all workers share and nobody needs after a restart.

@@ -9,7 +9,6 @@ retried, because after a failed sync nobody knows what the disk holds.
 
 import asyncio
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from streamd.storage.environment import Environment
 from streamd.storage.put_memory import PutMemory, PutOutcome
 from streamd.storage.shard_log import ShardBatch, ShardKey, ShardLog
 from streamd.storage.signals import Wakeups
+from streamd.storage.turns import Turns
 
 __all__ = ["AppendOutcome", "Committer"]
 
@@ -60,6 +60,7 @@ class Committer:
         environment: Environment,
         log: ShardLog,
         wakeups: Wakeups,
+        turns: Turns,
         *,
         now_ms: Callable[[], int],
         metrics: Metrics,
@@ -72,15 +73,14 @@ class Committer:
         self._metrics = metrics
         self._on_failure = on_failure
         self._queue: deque[_Work] = deque()
-        self._queue_changed = threading.Condition()
         self._is_stopping = False
         self._failure: StoreFailed | None = None
         self._admitted_byte_count = 0
         self._room_waiters: deque[asyncio.Future[None]] = deque()
         self._nonces: Iterator[bytes] = iter(lambda: os.urandom(NONCE_BYTE_COUNT), None)
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
-        self._thread.start()
+        self._turns = turns
+        self._turns.begin(self._take_turn, has_work=lambda: bool(self._queue))
 
     @property
     def failure(self) -> StoreFailed | None:
@@ -110,10 +110,8 @@ class Committer:
 
     async def close(self) -> None:
         """Commit what waits, then end the thread."""
-        with self._queue_changed:
-            self._is_stopping = True
-            self._queue_changed.notify()
-        await self._loop.run_in_executor(None, self._thread.join)
+        self._is_stopping = True
+        await self._turns.end()
 
     async def _admit(self, byte_count: int) -> None:
         while self._admitted_byte_count and self._admitted_byte_count + byte_count > ADMITTED_BYTE_COUNT_MAX:
@@ -127,44 +125,33 @@ class Committer:
     def _submit(self, work: _Work) -> None:
         if self._failure is not None:
             raise self._failure
-        with self._queue_changed:
-            if self._is_stopping:
-                raise StoreFailed("the server is stopping")
-            self._queue.append(work)
-            self._queue_changed.notify()
+        if self._is_stopping:
+            raise StoreFailed("the server is stopping")
+        self._queue.append(work)
+        self._turns.work_came()
 
-    def _run(self) -> None:
-        while self._has_work():
-            works: list[_Work] = []
-            try:
-                # Another process may have its turn for a whole sync: what arrives meanwhile joins this commit.
-                with self._environment.turn():
-                    transaction = self._environment.write()
-                    works = self._take()
-                    answers = self._commit(transaction, works)
-            except StoreFull as full:
-                answers = [full] * len(works)
-            except BaseException as error:
-                # Without this thread every caller would wait for ever, so the daemon ends whatever went wrong.
-                self._loop.call_soon_threadsafe(self._fail, works, _failure_of(error))
-                if isinstance(error, StoreFailed | lmdb.Error | OSError):
-                    return
-                raise
-            shards = _shards_of(works)
-            self._loop.call_soon_threadsafe(self._answer, works, answers, shards)
-            self._wakeups.committed(shards)
-
-    def _has_work(self) -> bool:
-        """Wait for work; False at the end."""
-        with self._queue_changed:
-            while not self._queue and not self._is_stopping:
-                self._queue_changed.wait()
-            return bool(self._queue)
-
-    def _take(self) -> list[_Work]:
-        """Take what one commit may hold: changes, or appends up to the bound."""
-        with self._queue_changed:
-            return _group(self._queue)
+    def _take_turn(self) -> bool:
+        """Make one commit and answer, on the thread; False after a failure: nothing is committed any more."""
+        works: list[_Work] = []
+        try:
+            # Another process may have its turn for a whole sync: what arrives meanwhile joins this commit.
+            with self._environment.turn():
+                transaction = self._environment.write()
+                # The loop only adds at the queue's other end, and clears it only after the last turn.
+                works = _group(self._queue)
+                answers = self._commit(transaction, works)
+        except StoreFull as full:
+            answers = [full] * len(works)
+        except BaseException as error:
+            # Without this thread every caller would wait for ever, so the daemon ends whatever went wrong.
+            self._loop.call_soon_threadsafe(self._fail, works, _failure_of(error))
+            if isinstance(error, StoreFailed | lmdb.Error | OSError):
+                return False
+            raise
+        shards = _shards_of(works)
+        self._loop.call_soon_threadsafe(self._answer, works, answers, shards)
+        self._wakeups.committed(shards)
+        return True
 
     def _commit(self, transaction: lmdb.Transaction, works: Sequence[_Work]) -> list[object]:
         """Do the work in a transaction and sync it. Raises StoreFull, with nothing done, and LMDB's errors."""
@@ -241,8 +228,7 @@ class Committer:
 
     def _fail(self, works: Sequence[_Work], failure: StoreFailed) -> None:
         self._failure = failure
-        with self._queue_changed:
-            waiting, self._queue = list(self._queue), deque()
+        waiting, self._queue = list(self._queue), deque()
         for work in (*works, *waiting):
             if not work.done.done():
                 work.done.set_exception(failure)

@@ -95,7 +95,8 @@ class Wakeups:
     def __init__(self, bells: Bells, *, worker: int) -> None:
         self._bells = bells
         self._worker = worker
-        self._waiters_by_shard: dict[ShardKey, set[asyncio.Future[None]]] = {}
+        # In the order they came, in which they are woken: a dictionary is a set that has one.
+        self._waiters_by_shard: dict[ShardKey, dict[asyncio.Future[None], None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_ending = False
 
@@ -160,7 +161,7 @@ class Wakeups:
 
     def _add_waiter(self, shard: ShardKey) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters_by_shard.setdefault(shard, set()).add(waiter)
+        self._waiters_by_shard.setdefault(shard, {})[waiter] = None
         # The flag goes up before the look, so a commit after the look must see it.
         self._bells.set_waiting(self._worker, waiting=True)
         return waiter
@@ -168,7 +169,7 @@ class Wakeups:
     def _remove_waiter(self, shard: ShardKey, waiter: asyncio.Future[None]) -> None:
         waiters = self._waiters_by_shard.get(shard)
         if waiters is not None:
-            waiters.discard(waiter)
+            waiters.pop(waiter, None)
             if not waiters:
                 del self._waiters_by_shard[shard]
         if not self._waiters_by_shard:

@@ -18,12 +18,12 @@ from streamd.errors import ShardMissing, StoreFailed
 from streamd.metrics import Metrics
 from streamd.storage.catalog import Catalog, Document
 from streamd.storage.committer import AppendOutcome, Committer
-from streamd.storage.directory import DataDirectory
 from streamd.storage.environment import Environment, SpaceUse
 from streamd.storage.event_queue import EVENTS, StoredEvents
 from streamd.storage.put_memory import PutMemory
 from streamd.storage.shard_log import ShardBatch, ShardKey, ShardLog, ShardState, StoredRun, Trimmed
 from streamd.storage.signals import Bells, Wakeups
+from streamd.storage.turns import ThreadTurns, Turns
 
 __all__ = ["Store"]
 
@@ -34,20 +34,23 @@ _NO_SHARD = ShardKey(0, 0)
 
 
 class Store:
-    """The embedded store, on LMDB. Make it on the loop that will use it, after any fork."""
+    """The embedded store, on an LMDB environment, which it closes. Make both after any fork, on the loop that uses it.
+
+    Commits are made by a thread of its own, or where ``turns`` say.
+    """
 
     def __init__(
         self,
-        directory: DataDirectory,
+        environment: Environment,
         *,
-        size_max: int,
         now_ms: Callable[[], int],
         metrics: Metrics,
         on_failure: Callable[[StoreFailed], None],
         bells: Bells | None = None,
         worker: int = 0,
+        turns: Turns | None = None,
     ) -> None:
-        self._environment = Environment(directory.log_path, size_max=size_max)
+        self._environment = environment
         self._catalog = Catalog(self._environment)
         self._log = ShardLog(self._environment)
         self._puts = PutMemory(self._environment, self._log)
@@ -61,6 +64,7 @@ class Store:
             self._environment,
             self._log,
             self._wakeups,
+            turns or ThreadTurns("committer"),
             now_ms=now_ms,
             metrics=metrics,
             on_failure=on_failure,

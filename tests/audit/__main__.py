@@ -19,6 +19,7 @@ from tests.audit.kill import run_kill_audit
 from tests.audit.opening import measure_opening
 from tests.audit.power import run_power_audit
 from tests.audit.report import Outcome, markdown_of, progress_of
+from tests.audit.simulate import run_simulation_audit
 
 __all__ = ["main"]
 
@@ -30,6 +31,7 @@ class _Extent:
     recorded_count: int
     flip_count: int
     history_count: int
+    story_count: int
     opened_byte_count: int
 
 
@@ -39,6 +41,7 @@ _SHORT = _Extent(
     recorded_count=500,
     flip_count=150,
     history_count=100,
+    story_count=300,
     opened_byte_count=100_000_000,
 )
 _FULL = _Extent(
@@ -47,6 +50,7 @@ _FULL = _Extent(
     recorded_count=20_000,
     flip_count=100_000,
     history_count=10_000,
+    story_count=100_000,
     opened_byte_count=10_000_000_000,
 )
 
@@ -85,7 +89,9 @@ def _outcomes(folder: Path, extent: _Extent, *, seed: int) -> list[Outcome]:
         flips = run_flip_audit(places["flips"], count=extent.flip_count, seed=seed, told=told)
     with progress_of("histories", extent.history_count) as told:
         histories = run_history_audit(places["histories"], count=extent.history_count, seed=seed, told=told)
-    return [kill, power, flips, histories, _opening(places["opening"], extent.opened_byte_count)]
+    with progress_of("simulation", extent.story_count) as told:
+        simulation = run_simulation_audit(seed_count=extent.story_count, first_seed=seed, told=told)
+    return [kill, power, flips, histories, simulation, _opening(places["opening"], extent.opened_byte_count)]
 
 
 def _opening(place: Path, byte_count: int) -> Outcome:

@@ -29,6 +29,7 @@ from streamd.metrics import Metrics
 from streamd.server.auth import Authenticator
 from streamd.storage.counters import Counters
 from streamd.storage.directory import DataDirectory
+from streamd.storage.environment import Environment
 from streamd.storage.store import Store
 from tests.clocks import ManualClock
 
@@ -145,8 +146,7 @@ async def open_rooms(
     failures: list[StoreFailed] = []
     try:
         store = Store(
-            directory,
-            size_max=size_max,
+            Environment(directory.log_path, size_max=size_max),
             now_ms=clock.now_ms,
             metrics=metrics,
             on_failure=failures.append,

@@ -11,6 +11,7 @@ from streamd.core.sealing import KEY_BYTE_COUNT, DataKey
 from streamd.errors import StoreFailed
 from streamd.metrics import Metrics
 from streamd.storage.directory import DataDirectory
+from streamd.storage.environment import Environment
 from streamd.storage.shard_log import ShardBatch, ShardKey
 from streamd.storage.store import Store
 from tests.clocks import ManualClock
@@ -30,8 +31,7 @@ class Bench:
         self.metrics = Metrics()
         self.directory = DataDirectory(path).open()
         self.store = Store(
-            self.directory,
-            size_max=size_max,
+            Environment(self.directory.log_path, size_max=size_max),
             now_ms=clock.now_ms,
             metrics=self.metrics,
             on_failure=self.failures.append,

@@ -26,6 +26,7 @@ from streamd.sdk.testing.memory_transport import NO_ADDRESS, MemoryTransport
 from streamd.server.auth import Authenticator
 from streamd.storage.counters import Counters
 from streamd.storage.directory import DataDirectory
+from streamd.storage.environment import Environment
 from streamd.storage.store import Store
 
 __all__ = ["MemoryKinesis"]
@@ -73,7 +74,8 @@ class MemoryKinesis(KinesisClient):
         """Open the rooms of a server on a folder, and close them again."""
         directory = DataDirectory(folder).open()
         metrics, clock, failures = Metrics(), self._clock, list[StoreFailed]()
-        store = Store(directory, size_max=_SIZE_MAX, now_ms=clock.now_ms, metrics=metrics, on_failure=failures.append)
+        environment = Environment(directory.log_path, size_max=_SIZE_MAX)
+        store = Store(environment, now_ms=clock.now_ms, metrics=metrics, on_failure=failures.append)
         counters = Counters(directory.counters_path)
         try:
             engine = Engine.on(

@@ -1,0 +1,135 @@
+"""A seed's whole story: lives of a server, ended by power cuts, and after each a reading of everything."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from tests.simulation.clients import DOOMED, MAIN, Follower, Meddler, Producer, Reader, make_stream
+from tests.simulation.disk import Lie
+from tests.simulation.loop import SeededLoop
+from tests.simulation.machine import Machine, Spares
+from tests.simulation.world import World
+
+__all__ = ["Story", "tell"]
+
+_STEP_COUNT_MAX = 200_000
+_GENTLE_CHANCE = 0.5
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """What came of a seed."""
+
+    seed: int
+    digest: str
+    log: list[str]
+    faults: list[str]
+    figures: dict[str, int] = field(default_factory=dict)
+
+
+class _Clients:
+    """All clients of a story, and what they do in one life of the server."""
+
+    def __init__(self, world: World) -> None:
+        random = world.random
+        self.world = world
+        self.producers = [Producer(number, random.randrange(3, 9), world) for number in range(random.randrange(1, 4))]
+        self.reader = Reader(world, random.randrange(1, 4))
+        self.follower = Follower(world, random.randrange(1, 4))
+        self.meddler = Meddler(world, random.randrange(0, 6))
+
+    async def run(self, machine: Machine) -> None:
+        """Look at what is there, then do what is left to do."""
+        await self._look(machine)
+        if machine.failures:
+            return
+        janitor = asyncio.get_running_loop().create_task(machine.janitor.run(transition_ms=self.world.transition_ms))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.reader.run(machine))
+            group.create_task(self.follower.run(machine))
+            group.create_task(self.meddler.run(machine))
+            for producer in self.producers:
+                group.create_task(producer.run(machine))
+        janitor.cancel()
+        if self.world.random.random() < _GENTLE_CHANCE:
+            await machine.close()
+
+    async def _look(self, machine: Machine) -> None:
+        """Look whether everything is there that must be, before anybody does anything."""
+        known = self.world.known
+        for name in (MAIN, DOOMED):
+            life = known.lives.get(name)
+            while life is None or (name == MAIN and life.made_at is None):
+                made = await make_stream(self.world, machine, name)
+                if machine.failures:
+                    return
+                life = known.lives[name]
+                if made.error == "ResourceInUseException":
+                    # The power was cut before the answer came.
+                    life.made_at, life.doomed_at = known.tick(), None
+            if not await self.reader.read(machine, name) and life.made_at is not None and life.doomed_at is None:
+                known.faults.append(f"stream {name} cannot be read")
+
+
+def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
+    """Run a seed."""
+    world = World(seed, lie)
+    clients = _Clients(world)
+    world.note(f"seed {seed}, {world.worker_count} workers, {len(clients.producers)} producers")
+    planned = world.random.randrange(0, 4)
+    cut_count = 0
+    while not _lived(world, clients, spares, may_end=cut_count >= planned):
+        cut_count += 1
+    # A last life in which nothing is left to do: it only looks.
+    _lived(world, clients, spares, may_end=True)
+    known = world.known
+    figures = {
+        "power cuts": cut_count,
+        "acknowledged records": known.acknowledged_count,
+        "records read": known.read_count,
+        "repeated puts": known.repeat_count,
+        "commits": world.disk.commit_count,
+        **{f"meddling: {kind}": count for kind, count in sorted(clients.meddler.figures.items())},
+    }
+    return Story(seed=seed, digest=world.digest, log=world.log, faults=known.faults, figures=figures)
+
+
+def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool) -> bool:
+    """Live once; True when the clients came to their end, False when the power was cut before."""
+    loop = world.loop = SeededLoop(  # type: ignore[abstract]  # it has the part of a loop that the server uses
+        world.random, time_s=world.time_s, keeps_order=world.keeps_order
+    )
+    world.note("power on")
+    loop.step_count_max = _STEP_COUNT_MAX
+    if not may_end:
+        _plan_cut(world, loop)
+    asyncio._set_running_loop(loop)
+    machine = Machine(world, loop, spares)
+    asyncio._set_running_loop(None)
+    task = loop.create_task(clients.run(machine))
+    is_done = loop.run(task)
+    world.disk.on_written = lambda: None
+    if is_done and not task.cancelled() and (error := task.exception()) is not None:
+        world.known.faults.append(f"a client failed: {error!r}")
+    elif not is_done and may_end:
+        world.known.faults.append("the story does not end")
+    machine.cut_power()
+    for producer in clients.producers:
+        producer.power_was_cut()
+    world.note("power cut")
+    return is_done and not machine.failures
+
+
+def _plan_cut(world: World, loop: SeededLoop) -> None:
+    """Have the power cut at any step, or, since most of what can go wrong goes wrong there, around some commit."""
+    if world.random.random() < 0.3:
+        loop.end_within(int(world.random.expovariate(1 / 400)) + 20)
+        return
+    left = world.random.randrange(1, 20)
+
+    def written() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            loop.end_within(world.random.randrange(1, 40))
+
+    world.disk.on_written = written
