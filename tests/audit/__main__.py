@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from tests.audit.flips import run_flip_audit
+from tests.audit.jumps import run_jump_audit
 from tests.audit.kill import run_kill_audit
 from tests.audit.opening import measure_opening
 from tests.audit.power import run_power_audit
@@ -29,11 +30,24 @@ class _Extent:
     recorded_count: int
     flip_count: int
     opened_byte_count: int
+    jump_cycle_count: int
 
 
-_SHORT = _Extent(cycle_count=20, image_count=200, recorded_count=500, flip_count=150, opened_byte_count=100_000_000)
+_SHORT = _Extent(
+    cycle_count=20,
+    image_count=200,
+    recorded_count=500,
+    flip_count=150,
+    opened_byte_count=100_000_000,
+    jump_cycle_count=10,
+)
 _FULL = _Extent(
-    cycle_count=2_000, image_count=50_000, recorded_count=20_000, flip_count=100_000, opened_byte_count=10_000_000_000
+    cycle_count=2_000,
+    image_count=50_000,
+    recorded_count=20_000,
+    flip_count=100_000,
+    opened_byte_count=10_000_000_000,
+    jump_cycle_count=1_000,
 )
 
 
@@ -54,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _outcomes(folder: Path, extent: _Extent, *, seed: int) -> list[Outcome]:
-    places = {name: folder / name for name in ("kill", "power", "flips", "opening")}
+    places = {name: folder / name for name in ("kill", "power", "flips", "jumps", "opening")}
     for place in places.values():
         place.mkdir(parents=True)
     with progress_of("kill audit", extent.cycle_count) as told:
@@ -69,7 +83,9 @@ def _outcomes(folder: Path, extent: _Extent, *, seed: int) -> list[Outcome]:
         )
     with progress_of("flipped bits", extent.flip_count) as told:
         flips = run_flip_audit(places["flips"], count=extent.flip_count, seed=seed, told=told)
-    return [kill, power, flips, _opening(places["opening"], extent.opened_byte_count)]
+    with progress_of("audit of time", extent.jump_cycle_count) as told:
+        jumps = run_jump_audit(places["jumps"], cycle_count=extent.jump_cycle_count, seed=seed, told=told)
+    return [kill, power, flips, jumps, _opening(places["opening"], extent.opened_byte_count)]
 
 
 def _opening(place: Path, byte_count: int) -> Outcome:

@@ -35,7 +35,7 @@ class WallClock:
     def now_s(self) -> float:
         """Tell what the daemon's clock says."""
         ahead_ns, frozen_ns = _SETTINGS.unpack(self._settings)
-        return (frozen_ns or time.time_ns() + ahead_ns) / _SECOND_NS
+        return int(frozen_ns or time.time_ns() + ahead_ns) / _SECOND_NS
 
     def jump(self, duration_s: float) -> None:
         """Set the clock forward, or back."""
