@@ -15,6 +15,7 @@ from tests.conftest import DaemonFactory
 from tests.durability.preloads import has_compiler
 from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
 from tests.kinesis.refusals import refusal, stream_arn_of
+from tests.workers.wire import until
 
 __all__: list[str] = []
 
@@ -36,7 +37,7 @@ def clock(tmp_path: Path) -> WallClock:
 
 def put(kinesis: Any, *texts: bytes) -> list[tuple[str, str]]:
     """Put one after another; shard and sequence number of each."""
-    answers = [kinesis.put_record(StreamName="jumps", PartitionKey=str(text), Data=text) for text in texts]
+    answers = [kinesis.put_record(StreamName="jumps", PartitionKey=str(text[:40]), Data=text) for text in texts]
     return [(answer["ShardId"], answer["SequenceNumber"]) for answer in answers]
 
 
@@ -135,6 +136,75 @@ def test_what_was_handed_out_is_good_for_its_time_by_the_clock(
         assert [record["Data"] for record in whole(kinesis, iterator)] == [b"after"]
         assert kinesis.list_streams(NextToken=token)["StreamNames"] == ["other"]
     kinesis.get_records(ShardIterator=kinesis.get_shard_iterator(**asked)["ShardIterator"])
+
+
+@pytest.mark.parametrize("move", ["back", "frozen"])
+def test_a_read_that_is_over_its_rate_is_let_through_in_its_second(
+    daemon_factory: DaemonFactory, tmp_path: Path, clock: WallClock, move: str
+) -> None:
+    # Without limits first, as these are more bytes than a shard takes in a second.
+    first = daemon_factory(data=tmp_path / "data", environment=clock.environment)
+    first.client().create_stream(StreamName="jumps", ShardCount=1)
+    put(first.client(), *(bytes(1_000_000) for _ in range(4)))
+    first.stop()
+    kinesis = daemon_factory("--limits", "aws", data=tmp_path / "data", environment=clock.environment).client()
+    asked = {"StreamName": "jumps", "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = kinesis.get_shard_iterator(**asked)["ShardIterator"]
+
+    def is_answered() -> bool:
+        try:
+            return bool(kinesis.get_records(ShardIterator=iterator)["Records"])
+        except kinesis.exceptions.ProvisionedThroughputExceededException:
+            return False
+
+    MOVES[move](clock)
+    assert is_answered()
+    assert not is_answered()
+    if move == "back":
+        MOVES[move](clock)
+
+    until(is_answered)
+
+
+def test_a_subscription_goes_on_through_a_jump_and_is_taken_over_after_one(
+    daemon_factory: DaemonFactory, clock: WallClock
+) -> None:
+    kinesis = daemon_factory("--workers", "2", environment=clock.environment).client()
+    kinesis.create_stream(StreamName="jumps", ShardCount=1)
+    arn = kinesis.register_stream_consumer(StreamARN=stream_arn_of("jumps"), ConsumerName="reader")["Consumer"][
+        "ConsumerARN"
+    ]
+    start = {"ConsumerARN": arn, "ShardId": "shardId-000000000000", "StartingPosition": {"Type": "LATEST"}}
+
+    def begun() -> Any:
+        events = iter(kinesis.subscribe_to_shard(**start)["EventStream"])
+        assert "SubscribeToShardEvent" in next(events)
+        return events
+
+    def has_begun() -> bool:
+        try:
+            found.append(begun())
+        except kinesis.exceptions.ResourceInUseException:
+            return False
+        return True
+
+    def next_text(events: Any) -> bytes:
+        records = (record for event in events for record in event["SubscribeToShardEvent"]["Records"])
+        return bytes(next(records)["Data"])
+
+    found = [begun()]
+    clock.jump(DAY_S)
+    put(kinesis, b"a day ahead")
+    ahead = next_text(found[-1])
+    clock.jump(-DAY_S - HOUR_S)
+    put(kinesis, b"an hour back")
+    back = next_text(found[-1])
+    until(has_begun)
+    put(kinesis, b"taken over")
+
+    assert ahead == b"a day ahead"
+    assert back == b"an hour back"
+    assert next_text(found[-1]) == b"taken over"
 
 
 def test_nothing_expires_earlier_than_the_clock_says(daemon_factory: DaemonFactory, clock: WallClock) -> None:
