@@ -6,9 +6,8 @@ was put is kept with it: a record may be gone only once that is a retention peri
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-from tests.audit.verdict import ReadBack
+from tests.audit.verdict import ReadBack, disorder_in
 
 __all__ = ["RETENTION_MS", "Ledger", "arrival_ms_of"]
 
@@ -58,7 +57,7 @@ class Ledger:
         faults: list[str] = []
         seen: set[bytes] = set()
         for shard_id, records in records_by_shard.items():
-            faults += _disorder(shard_id, records)
+            faults += disorder_in(shard_id, records)
             for record in records:
                 place = f"{shard_id} {record.sequence_number}"
                 put = self.puts_by_shard.get(shard_id, {}).get(record.text)
@@ -93,11 +92,3 @@ class Ledger:
 def arrival_ms_of(record: ReadBack) -> int:
     """Give a record's arrival in whole milliseconds."""
     return round(record.arrival_s * 1000)
-
-
-def _disorder(shard_id: str, records: Sequence[ReadBack]) -> Iterator[str]:
-    for before, record in pairwise(records):
-        if int(before.sequence_number) >= int(record.sequence_number):
-            yield f"{shard_id}: {record.sequence_number} follows {before.sequence_number}"
-        if before.arrival_s > record.arrival_s:
-            yield f"{shard_id}: {record.sequence_number} arrived before {before.sequence_number}"
