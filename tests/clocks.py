@@ -10,10 +10,20 @@ class ManualClock:
 
     def __init__(self, time_ms: int = START_MS) -> None:
         self.time_ms = time_ms
+        self._set_ms = 0
 
     def now_ms(self) -> int:
         """Give the time it was set to."""
         return self.time_ms
+
+    def ticks_ms(self) -> int:
+        """Give what only grows: nothing that the clock is set to moves it."""
+        return self.time_ms - self._set_ms
+
+    def jump(self, duration_ms: int) -> None:
+        """Set the clock forward or back, without any time passing."""
+        self.time_ms += duration_ms
+        self._set_ms += duration_ms
 
     def advance(self, duration_ms: int) -> None:
         """Let time pass."""

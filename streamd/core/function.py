@@ -51,7 +51,8 @@ class Configuration:
 
     def is_settled(self, now_ms: int) -> bool:
         """Whether what was asked for last is done."""
-        return now_ms >= self.settled_ms
+        # From before it was asked for, the clock was set back: nothing waits for it to come round again.
+        return not self.modified_ms <= now_ms < self.settled_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

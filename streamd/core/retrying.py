@@ -12,7 +12,7 @@ from enum import StrEnum
 __all__ = ["Ending", "Over", "Retry", "Rules", "is_too_old", "next_step"]
 
 _PAUSE_MS_MIN = 1000
-_PAUSE_MS_MAX = 300_000
+PAUSE_MS_MAX = 300_000
 _DOUBLING_COUNT_MAX = 16
 
 
@@ -78,7 +78,7 @@ def next_step(
                 return Over("RetriesExhausted")
             delay_ms = rules.delays_ms[min(attempt_count, len(rules.delays_ms)) - 1]
         case _:
-            pause_ms = min(_PAUSE_MS_MAX, _PAUSE_MS_MIN << min(pause_count, _DOUBLING_COUNT_MAX))
+            pause_ms = min(PAUSE_MS_MAX, _PAUSE_MS_MIN << min(pause_count, _DOUBLING_COUNT_MAX))
             delay_ms = int(pause_ms * (0.5 + chance / 2))
     # One millisecond past its age it is over, and no use is in waiting longer to say so.
     at_ms = min(now_ms + delay_ms, first_ms + rules.age_ms_max + 1)

@@ -84,6 +84,7 @@ class ShardProcessor:
         self._given = progress
         self._settle_of_shard: Settle | None = None
         self._moved_ms: int | None = None
+        self._seen_ms = 0
         self._is_ended = False
         self._counts: Counter[str] = Counter()
 
@@ -100,6 +101,7 @@ class ShardProcessor:
     def feed(self, records: SourceRecords, *, now_ms: int) -> None:
         """Take the shard's next records, in order, none twice."""
         assert not self._is_ended
+        self._see(now_ms)
         if not len(records):
             return
         for lane, queued in zip(self._lanes, self._feed.sort(records), strict=True):
@@ -118,6 +120,7 @@ class ShardProcessor:
         the clock does not close a tumbling window before. ``horizon_ms``: retention has ended what arrived before.
         ``stops_loops``: what was put too deep in a chain of invocations is given up without a try.
         """
+        self._see(now_ms)
         invokes: list[Invoke] = []
         settles: list[Settle] = []
         wakes_ms: list[int] = []
@@ -162,6 +165,7 @@ class ShardProcessor:
         self, lane: int, response: bytes, *, now_ms: int, jitter: float, request_id: str, version: str
     ) -> Settle:
         """Note that the function answered without an error; what the answer says decides."""
+        self._see(now_ms)
         held = self._in_hand(lane)
         if held.is_final_call:
             return self._settle(lane, Outcome())
@@ -184,11 +188,13 @@ class ShardProcessor:
     def failed(self, lane: int, *, error: str, now_ms: int, jitter: float, request_id: str, version: str) -> Settle:
         """Note that the invocation ended in a function error; ``error`` is for the status document."""
         last = Attempted(request_id=request_id, version=version, function_error="Unhandled")
+        self._see(now_ms)
         self._in_hand(lane)
         return self._fail(lane, error, last, now_ms=now_ms, jitter=jitter)
 
     def throttled(self, lane: int, *, reason: str, now_ms: int, jitter: float) -> None:
         """Note that the function could not be run at all: no retry is used up, the batch is tried again later."""
+        self._see(now_ms)
         held = self._in_hand(lane)
         held.state = LaneState.FREE
         held.is_final_call = False
@@ -251,6 +257,17 @@ class ShardProcessor:
             is_done=self.is_done,
             lanes=tuple(lane.status() for lane in self._lanes),
         )
+
+    def _see(self, now_ms: int) -> None:
+        """Note the time; when the clock was set back, what waits goes on for as long as was left."""
+        back_ms = self._seen_ms - now_ms
+        self._seen_ms = now_ms
+        if back_ms <= 0:
+            return
+        for lane in self._lanes:
+            lane.set_back(back_ms)
+        if self._moved_ms is not None:
+            self._moved_ms -= back_ms
 
     def _in_hand(self, index: int) -> Lane:
         lane = self._lanes[index]

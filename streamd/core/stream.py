@@ -2,7 +2,8 @@
 
 States are not set by timers but follow from times kept in the value, so every process sees the same one: a stream is
 CREATING until ``active_ms``, DELETING from ``deleting_ms`` and gone from ``gone_ms``, UPDATING until ``updated_ms`` or
-while a reshard is under way.
+while a reshard is under way. What began at a time that has not come yet began before the clock was set back: it is
+over, so that nothing stays as it is for as long as the clock went back.
 """
 
 from collections.abc import Mapping
@@ -87,11 +88,11 @@ class Consumer:
         """Give the consumer's state at a time."""
         if self.deleting_ms is not None:
             return Status.DELETING
-        return Status.CREATING if now_ms < self.active_ms else Status.ACTIVE
+        return Status.CREATING if self.created_ms <= now_ms < self.active_ms else Status.ACTIVE
 
     def is_gone(self, now_ms: int) -> bool:
         """Tell whether the consumer has been deregistered."""
-        return self.gone_ms is not None and self.gone_ms <= now_ms
+        return _is_over(self.deleting_ms, self.gone_ms, now_ms=now_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,7 @@ class Stream:
     policy: str | None = None
     consumers: tuple[Consumer, ...] = ()
     reshard: Reshard | None = None
+    updating_ms: int = 0
     updated_ms: int = 0
     deleting_ms: int | None = None
     gone_ms: int | None = None
@@ -135,15 +137,15 @@ class Stream:
         """Give the stream's state at a time."""
         if self.deleting_ms is not None:
             return Status.DELETING
-        if now_ms < self.active_ms:
+        if self.created_ms <= now_ms < self.active_ms:
             return Status.CREATING
-        if self.reshard is not None or now_ms < self.updated_ms:
+        if self.reshard is not None or self.updating_ms <= now_ms < self.updated_ms:
             return Status.UPDATING
         return Status.ACTIVE
 
     def is_gone(self, now_ms: int) -> bool:
         """Tell whether the stream's deletion has ended."""
-        return self.gone_ms is not None and self.gone_ms <= now_ms
+        return _is_over(self.deleting_ms, self.gone_ms, now_ms=now_ms)
 
     def horizon_ms(self, now_ms: int) -> int:
         """Give the arrival time below which every record has expired.
@@ -155,6 +157,10 @@ class Stream:
     def with_retention(self, hours: int, *, now_ms: int) -> "Stream":
         """Give the stream with another retention period."""
         return replace(self, retention_hours=hours, horizon_floor_ms=self.horizon_ms(now_ms))
+
+    def updating(self, *, now_ms: int, transition_ms: int) -> "Stream":
+        """Give the stream as one that is UPDATING for a while."""
+        return replace(self, updating_ms=now_ms, updated_ms=now_ms + transition_ms)
 
     def visible_shards(self, now_ms: int) -> list[Shard]:
         """List the shards that are open or closed too lately to have expired."""
@@ -199,6 +205,7 @@ class Stream:
             "policy": self.policy,
             "consumers": [_consumer_to_document(consumer) for consumer in self.consumers],
             "reshard": None if self.reshard is None else _reshard_to_document(self.reshard),
+            "updating_ms": self.updating_ms,
             "updated_ms": self.updated_ms,
             "deleting_ms": self.deleting_ms,
             "gone_ms": self.gone_ms,
@@ -224,6 +231,11 @@ class Stream:
             reshard=None if reshard is None else _reshard_from_document(reshard),
             **rest,
         )
+
+
+def _is_over(began_ms: int | None, over_ms: int | None, *, now_ms: int) -> bool:
+    """Tell whether a deletion is over: at its time, or when the clock was set back to before it began."""
+    return over_ms is not None and (over_ms <= now_ms or (began_ms is not None and now_ms < began_ms))
 
 
 def _consumer_to_document(consumer: Consumer) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What AWS would allow: per-shard rates and call rates, enforced, or in shadow only counted.
 
-The counts are shared by all workers. A refusal is decided before anything is done, so it never half-applies.
+The counts are shared by all workers. A refusal is decided before anything is done, so it never half-applies. Seconds
+are those of the clock's ticks, so that no debt lasts for as long as the clock was set back.
 """
 
 from enum import StrEnum
@@ -50,7 +51,7 @@ class Quotas:
     def may_read(self, stream: Stream, shard: Shard) -> bool:
         """Take one read from a shard's read limits; False when it must be refused."""
         place = f"{stream.number}/{shard.index}"
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.ticks_ms()
         is_within = not self._counters.is_in_debt(f"read-bytes/{place}", now_ms=now_ms) and self._take(
             f"read-calls/{place}", 1, at_most=SHARD_READ_CALL_RATE
         )
@@ -59,7 +60,7 @@ class Quotas:
     def was_read(self, stream: Stream, shard: Shard, *, byte_count: int) -> None:
         """Charge what a read gave; a large answer is paid off by refusing the next calls."""
         place = f"read-bytes/{stream.number}/{shard.index}"
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.ticks_ms()
         self._counters.owe(place, byte_count, rate_per_s=SHARD_READ_BYTE_RATE, now_ms=now_ms)
 
     def call(self, operation: str, *, scope: str, stream_name: str, rate_per_s: int) -> bool:
@@ -80,7 +81,7 @@ class Quotas:
         return is_shadow
 
     def _take(self, name: str, amount: int, *, at_most: int) -> bool:
-        return self._counters.take(name, amount, at_most=at_most, now_ms=self._clock.now_ms())
+        return self._counters.take(name, amount, at_most=at_most, now_ms=self._clock.ticks_ms())
 
     def _exceeded(self, stream: Stream, shard: Shard, kind: str, metric: str) -> bool:
         is_shadow = self._mode is LimitsMode.SHADOW

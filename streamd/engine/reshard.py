@@ -39,7 +39,7 @@ class Resharder:
         try:
             stream = await self._streams.load(name)
             reshard = stream.reshard
-            if reshard is None or not (is_forced or reshard.due_ms <= self._clock.now_ms()):
+            if reshard is None or not (is_forced or self._is_due(reshard)):
                 return
             closings = await self._seal(stream, reshard)
             await self._streams.change(name, lambda current: _after(current, reshard, closings))
@@ -51,17 +51,22 @@ class Resharder:
 
     async def finish_due(self) -> None:
         """Carry out every reshard that is due."""
-        now_ms = self._clock.now_ms()
         for stream in await self._streams.all():
-            if stream.reshard is not None and stream.reshard.due_ms <= now_ms:
+            if stream.reshard is not None and self._is_due(stream.reshard):
                 await self.finish(stream.name)
+
+    def _is_due(self, reshard: Reshard) -> bool:
+        """Tell whether the transition is over, also by a clock that was set back since it began."""
+        return not 0 < reshard.due_ms - self._clock.now_ms() <= self._transition_ms
 
     async def _seal(self, stream: Stream, reshard: Reshard) -> dict[int, Closing]:
         children = [child for step in reshard.steps for child in step.children]
         await self._store.open(ShardKey(stream.number, child.index) for child in children)
         parents = [index for step in reshard.steps for index in step.parent_indexes]
         sealed = await self._store.seal(ShardKey(stream.number, index) for index in parents)
-        closed_ms = self._clock.now_ms()
+        # Whatever the clock says, a parent is not closed before its last record came: it is kept as long as that one.
+        last_ms = [(await self._store.state(shard)).last_arrival_ms for shard in sealed]
+        closed_ms = max(self._clock.now_ms(), *last_ms)
         return {
             shard.shard_index: Closing(position=position, closed_ms=closed_ms) for shard, position in sealed.items()
         }

@@ -197,6 +197,10 @@ class Shards:
         state = await self._store.state(ShardKey(stream.number, shard.index))
         return state.next_position - 1
 
+    async def last_arrival_ms(self, stream: Stream, shard: Shard) -> int:
+        """Tell when the last record arrived, 0 if none ever did. Raises ShardMissing."""
+        return (await self._store.state(ShardKey(stream.number, shard.index))).last_arrival_ms
+
     async def before_time(self, stream: Stream, shard: Shard, *, time_ms: int) -> int:
         """Give the position after which everything arrived at this time or later. Raises ShardMissing."""
         return await self._store.position_at(ShardKey(stream.number, shard.index), time_ms=time_ms) - 1

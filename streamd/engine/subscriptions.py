@@ -53,7 +53,7 @@ class SubscriptionRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """A consumer's claim to a shard."""
+    """A consumer's claim to a shard; ``since_ms`` is in the clock's ticks."""
 
     stream_name: str
     shard: ShardKey
@@ -104,7 +104,8 @@ class Subscriptions:
 
         The claim outlives whoever made it: a client that hangs up waits, too, until it is old enough.
         """
-        now_ms = self._clock.now_ms()
+        # In ticks: a clock that is set ends no subscription, makes none last, and makes no claim look young.
+        now_ms = self._clock.ticks_ms()
         subscription = Subscription(
             stream_name=stream.name,
             shard=ShardKey(stream.number, shard.index),
@@ -157,7 +158,7 @@ class Subscriptions:
         """Tell how long a subscription may still last."""
         if self._store.is_ending:
             return 0
-        return (subscription.since_ms + self._rules.duration_ms - self._clock.now_ms()) / 1000
+        return (subscription.since_ms + self._rules.duration_ms - self._clock.ticks_ms()) / 1000
 
     async def _read(self, subscription: Subscription, *, after: int) -> Push:
         """Read for a subscription that still holds."""

@@ -28,11 +28,8 @@ async def start_stream_encryption(engine: Engine, call: Call) -> Answer:
     def decide(stream: Stream) -> Stream:
         require_active(engine, stream)
         starts_ms = with_daily_change(engine, stream, stream.encryption_starts_ms, at_most=_CHANGE_COUNT_MAX)
-        return replace(
-            engine.keys.start(stream, key_id=_key_id(call)),
-            encryption_starts_ms=starts_ms,
-            updated_ms=engine.clock.now_ms() + engine.transition_ms,
-        )
+        changed = replace(engine.keys.start(stream, key_id=_key_id(call)), encryption_starts_ms=starts_ms)
+        return changed.updating(now_ms=engine.clock.now_ms(), transition_ms=engine.transition_ms)
 
     await engine.streams.change(stream_name_of(engine, call), decide)
     return None
@@ -49,11 +46,8 @@ async def stop_stream_encryption(engine: Engine, call: Call) -> Answer:
         stops_ms = with_daily_change(engine, stream, stream.encryption_stops_ms, at_most=_CHANGE_COUNT_MAX)
         # Any name of a key will do, as an alias and an ARN may name the same one.
         _key_id(call)
-        return replace(
-            engine.keys.stop(stream),
-            encryption_stops_ms=stops_ms,
-            updated_ms=engine.clock.now_ms() + engine.transition_ms,
-        )
+        changed = replace(engine.keys.stop(stream), encryption_stops_ms=stops_ms)
+        return changed.updating(now_ms=engine.clock.now_ms(), transition_ms=engine.transition_ms)
 
     await engine.streams.change(stream_name_of(engine, call), decide)
     return None

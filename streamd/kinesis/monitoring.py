@@ -44,11 +44,8 @@ async def _switch(engine: Engine, call: Call, *, is_on: bool) -> Answer:
         wanted = named | set(before) if is_on else set(before) - named
         if wanted == set(before):
             return stream
-        return replace(
-            stream,
-            metrics=tuple(metric for metric in _METRICS if metric in wanted),
-            updated_ms=engine.clock.now_ms() + engine.transition_ms,
-        )
+        changed = replace(stream, metrics=tuple(metric for metric in _METRICS if metric in wanted))
+        return changed.updating(now_ms=engine.clock.now_ms(), transition_ms=engine.transition_ms)
 
     changed = await engine.streams.change(name, decide)
     return {

@@ -52,7 +52,8 @@ async def _before_time(engine: Engine, stream: Stream, shard: Shard, time_ms: in
             "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. "
             "Current request has no timestamp parameter."
         )
-    if time_ms > now_ms:
+    # After the clock was set back, what was put before it lies ahead, and its own times lead to it all the same.
+    if time_ms > now_ms and time_ms > await engine.shards.last_arrival_ms(stream, shard):
         raise invalid_argument(
             "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. "
             f"timestampInMillis: {time_ms}, currentTimestampInMillis: {now_ms}"

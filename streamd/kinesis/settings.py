@@ -208,4 +208,4 @@ def _scaled(engine: Engine, stream: Stream, warm_mibps: int) -> Stream:
 
 
 def _updating(engine: Engine, stream: Stream) -> Stream:
-    return replace(stream, updated_ms=engine.clock.now_ms() + engine.transition_ms)
+    return stream.updating(now_ms=engine.clock.now_ms(), transition_ms=engine.transition_ms)

@@ -1,7 +1,7 @@
 """Short-lived facts that all workers share: how much of a limit was used in this second, and who holds what.
 
 An LMDB environment of its own, never synced and emptied at each start. LMDB's lock recovers from a worker that dies
-while it holds it, which plain shared memory would not.
+while it holds it, which plain shared memory would not. Its times are those of a clock that only grows.
 """
 
 import struct
@@ -70,8 +70,7 @@ class Counters:
         key = name.encode()[:500]
         with self._environment.begin(write=True) as transaction:
             value = transaction.get(key)
-            # A claim from the future was made before the clock was set back: it guards nothing.
-            if value is not None and 0 <= now_ms - _WINDOW.unpack(value)[1] < guard_ms:
+            if value is not None and now_ms - _WINDOW.unpack(value)[1] < guard_ms:
                 return False
             transaction.put(key, _WINDOW.pack(until_ms // 1000, now_ms))
             self._sweep_now_and_then(transaction, now_ms // 1000)

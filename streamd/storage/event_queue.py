@@ -3,12 +3,15 @@
 A lane is whatever the caller makes of it (a function); its events lie together, so the next due one of each is found
 without passing over anybody else's. An event is on disk when `put` returns. Any process may put, and whoever takes
 hears of it by the wake-up of `EVENTS`. Bounded: past the bounds nothing more is taken, before anything is written.
+What is due later than anything is ever put off was put before the clock was set back: whoever takes says how late that
+is, and gets it at once.
 """
 
 import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import lmdb
 
@@ -28,6 +31,8 @@ _KEY = struct.Struct(">QQ8s")
 _LANE = struct.Struct(">Q")
 _UNIQUE_BYTE_COUNT = 8
 _LAST_LANE = 2**64 - 1
+_NEVER_MS = 2**64 - 1
+_LAST_UNIQUE = b"\xff" * _UNIQUE_BYTE_COUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +99,40 @@ class StoredEvents:
 
         await self._committer.change(run)
 
-    def heads(self) -> dict[int, int]:
-        """Tell of each lane that holds something when its first event is due (ms)."""
+    def heads(self, *, beyond_ms: int = _NEVER_MS) -> dict[int, int]:
+        """Tell of each lane that holds something when its first event is due (ms); 0 if one is past ``beyond_ms``."""
         found: dict[int, int] = {}
         with self._environment.read() as transaction:
             cursor = transaction.cursor(db=self._environment.events)
             is_there = cursor.first()
             while is_there:
                 lane, due_ms, _ = _KEY.unpack(cursor.key())
-                found[lane] = due_ms
+                is_beyond = cursor.set_range(_KEY.pack(lane, beyond_ms, _LAST_UNIQUE)) and _lane_at(cursor) == lane
+                found[lane] = 0 if is_beyond else due_ms
                 is_there = lane != _LAST_LANE and cursor.set_range(_LANE.pack(lane + 1))
         return found
 
     def take(
-        self, lane: int, *, now_ms: int, count_max: int, byte_count_max: int, is_wanted: Callable[[bytes], bool]
+        self,
+        lane: int,
+        *,
+        now_ms: int,
+        beyond_ms: int = _NEVER_MS,
+        count_max: int,
+        byte_count_max: int,
+        is_wanted: Callable[[bytes], bool],
     ) -> list[StoredEvent]:
         """Read due events of a lane, oldest first, but for those whose key is not wanted; at least one if any is.
 
-        They stay where they are. Raises CatalogDamaged.
+        What is due past ``beyond_ms`` is due, and comes first. They stay where they are. Raises CatalogDamaged.
         """
         found: list[StoredEvent] = []
         byte_count = 0
         with self._environment.read() as transaction:
-            for key, value in self._due(transaction, lane, now_ms):
+            for key, value in chain(
+                self._between(transaction, _KEY.pack(lane, beyond_ms, _LAST_UNIQUE), until_ms=_NEVER_MS),
+                self._between(transaction, _LANE.pack(lane), until_ms=now_ms),
+            ):
                 if not is_wanted(key):
                     continue
                 byte_count += len(value)
@@ -127,14 +143,16 @@ class StoredEvents:
                     break
         return found
 
-    def _due(self, transaction: lmdb.Transaction, lane: int, now_ms: int) -> Iterator[tuple[bytes, bytes | memoryview]]:
-        """Walk a lane's events that are due."""
+    def _between(
+        self, transaction: lmdb.Transaction, start: bytes, *, until_ms: int
+    ) -> Iterator[tuple[bytes, bytes | memoryview]]:
+        """Walk the events of one lane from a key on to a due time."""
         cursor = transaction.cursor(db=self._environment.events)
-        is_there = cursor.set_range(_LANE.pack(lane))
+        is_there = cursor.set_range(start)
         while is_there:
             key = bytes(cursor.key())
-            its_lane, due_ms, _ = _KEY.unpack(key)
-            if its_lane != lane or due_ms > now_ms:
+            _, due_ms, _ = _KEY.unpack(key)
+            if not key.startswith(start[: _LANE.size]) or due_ms > until_ms:
                 return
             yield key, cursor.value()
             is_there = cursor.next()
@@ -148,6 +166,10 @@ class StoredEvents:
         stat = transaction.stat(self._environment.events)
         pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return EventQueueSize(stat["entries"], pages * stat["psize"])
+
+
+def _lane_at(cursor: lmdb.Cursor) -> int:
+    return int(_KEY.unpack(cursor.key())[0])
 
 
 def _content(key: bytes, value: bytes | memoryview) -> bytes:

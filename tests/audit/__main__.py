@@ -7,7 +7,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import orjson
 
 from tests.audit.flips import run_flip_audit
 from tests.audit.histories import run_history_audit
+from tests.audit.jumps import run_jump_audit
 from tests.audit.kill import run_kill_audit
 from tests.audit.opening import measure_opening
 from tests.audit.power import run_power_audit
@@ -23,36 +24,17 @@ from tests.audit.simulate import run_simulation_audit
 
 __all__ = ["main"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Extent:
-    cycle_count: int
-    image_count: int
-    recorded_count: int
-    flip_count: int
-    history_count: int
-    story_count: int
-    opened_byte_count: int
+_Told = Callable[[int], None]
 
 
-_SHORT = _Extent(
-    cycle_count=20,
-    image_count=200,
-    recorded_count=500,
-    flip_count=150,
-    history_count=100,
-    story_count=300,
-    opened_byte_count=100_000_000,
-)
-_FULL = _Extent(
-    cycle_count=2_000,
-    image_count=50_000,
-    recorded_count=20_000,
-    flip_count=100_000,
-    history_count=10_000,
-    story_count=100_000,
-    opened_byte_count=10_000_000_000,
-)
+@dataclass(frozen=True, slots=True)
+class _Audit:
+    """One audit: how much of it there is in either form, and what runs so much of it in a folder."""
+
+    name: str
+    short_count: int
+    full_count: int
+    run: Callable[[Path, int, int, _Told], Outcome]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,47 +44,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--seed", type=int, default=1, help="decides what is done (default 1)")
     flags.add_argument("--folder", type=Path, help="where the report goes, and what is audited (default: a new one)")
     given = flags.parse_args(argv)
-    extent = _FULL if given.full else _SHORT
     folder = given.folder or Path(tempfile.mkdtemp(prefix="streamd-audit-"))
-    outcomes = _outcomes(folder, extent, seed=given.seed)
+    outcomes = [_outcome(audit, folder, is_full=given.full, seed=given.seed) for audit in _AUDITS]
     (folder / "report.md").write_text(markdown_of(outcomes))
     (folder / "report.json").write_bytes(orjson.dumps(outcomes, option=orjson.OPT_INDENT_2))
     sys.stdout.write(f"{markdown_of(outcomes)}\nThe report is in {folder}\n")
     return 1 if any(outcome.faults for outcome in outcomes) else 0
 
 
-def _outcomes(folder: Path, extent: _Extent, *, seed: int) -> list[Outcome]:
-    places = {name: folder / name for name in ("kill", "power", "flips", "histories", "opening")}
-    for place in places.values():
-        place.mkdir(parents=True)
-    with progress_of("kill audit", extent.cycle_count) as told:
-        kill = run_kill_audit(places["kill"], cycle_count=extent.cycle_count, seed=seed, told=told)
-    with progress_of("power audit", extent.image_count) as told:
-        power = run_power_audit(
-            places["power"],
-            image_count=extent.image_count,
-            seed=seed,
-            told=told,
-            acknowledged=extent.recorded_count,
-        )
-    with progress_of("flipped bits", extent.flip_count) as told:
-        flips = run_flip_audit(places["flips"], count=extent.flip_count, seed=seed, told=told)
-    with progress_of("histories", extent.history_count) as told:
-        histories = run_history_audit(places["histories"], count=extent.history_count, seed=seed, told=told)
-    with progress_of("simulation", extent.story_count) as told:
-        simulation = run_simulation_audit(seed_count=extent.story_count, first_seed=seed, told=told)
-    return [kill, power, flips, histories, simulation, _opening(places["opening"], extent.opened_byte_count)]
+def _outcome(audit: _Audit, folder: Path, *, is_full: bool, seed: int) -> Outcome:
+    place = folder / audit.name.replace(" ", "-")
+    place.mkdir(parents=True)
+    count = audit.full_count if is_full else audit.short_count
+    with progress_of(audit.name, count) as told:
+        return audit.run(place, count, seed, told)
 
 
-def _opening(place: Path, byte_count: int) -> Outcome:
+def _kill(place: Path, count: int, seed: int, told: _Told) -> Outcome:
+    return run_kill_audit(place, cycle_count=count, seed=seed, told=told)
+
+
+def _power(place: Path, count: int, seed: int, told: _Told) -> Outcome:
+    # Images are spread over the puts: of longer runs more are made.
+    return run_power_audit(place, image_count=count, seed=seed, told=told, acknowledged=max(500, count * 2 // 5))
+
+
+def _flips(place: Path, count: int, seed: int, told: _Told) -> Outcome:
+    return run_flip_audit(place, count=count, seed=seed, told=told)
+
+
+def _jumps(place: Path, count: int, seed: int, told: _Told) -> Outcome:
+    return run_jump_audit(place, cycle_count=count, seed=seed, told=told)
+
+
+def _histories(place: Path, count: int, seed: int, told: _Told) -> Outcome:
+    return run_history_audit(place, count=count, seed=seed, told=told)
+
+
+def _simulation(_: Path, count: int, seed: int, told: _Told) -> Outcome:
+    return run_simulation_audit(seed_count=count, first_seed=seed, told=told)
+
+
+def _opening(place: Path, gigabyte_count_by_ten: int, _seed: int, told: _Told) -> Outcome:
     started = time.monotonic()
-    cold_s, *warm_s = measure_opening(place, byte_count=byte_count)
+    cold_s, *warm_s = measure_opening(place, byte_count=gigabyte_count_by_ten * 100_000_000)
+    told(gigabyte_count_by_ten)
     figures = {
-        "gigabytes stored": f"{byte_count / 1e9:g}",
+        "gigabytes stored": f"{gigabyte_count_by_ten / 10:g}",
         "seconds to the first answer, cold": f"{cold_s:.3f}",
         "the same, warm, the slowest of four": f"{max(warm_s):.3f}",
     }
     return Outcome("opening", seconds=time.monotonic() - started, figures=figures)
+
+
+_AUDITS = (
+    _Audit("kill audit", 20, 2_000, _kill),
+    _Audit("power audit", 200, 50_000, _power),
+    _Audit("flipped bits", 150, 100_000, _flips),
+    _Audit("audit of time", 10, 1_000, _jumps),
+    _Audit("histories", 100, 10_000, _histories),
+    _Audit("simulation", 300, 100_000, _simulation),
+    _Audit("opening", 1, 100, _opening),
+)
 
 
 if __name__ == "__main__":

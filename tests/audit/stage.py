@@ -8,7 +8,7 @@ import threading
 import time
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -22,7 +22,7 @@ from tests.daemons import Daemon, start_daemon
 from tests.workers.reshard_load import next_reshard, open_shards
 from tests.workers.wire import Answered, Wire, until
 
-__all__ = ["KINDS", "Ending", "Meddler", "Producers", "Stage", "read_stream"]
+__all__ = ["KINDS", "Ending", "Meddler", "Producers", "Stage", "read_since", "read_stream", "until_answered"]
 
 KINDS = ("worker",) * 4 + ("all",) * 3 + ("supervisor", "stop")
 _PATIENCE_S = 60
@@ -37,11 +37,12 @@ class Stage:
 
     folder: Path
     random: Random
+    environment: Mapping[str, str] = field(default_factory=dict)
     daemon: Daemon = field(init=False)
     endings: Counter[Ending] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.daemon = start_daemon(self.data, *self._flags())
+        self.daemon = start_daemon(self.data, *self._flags(), environment=self.environment)
 
     @property
     def data(self) -> Path:
@@ -69,7 +70,8 @@ class Stage:
 
     def start(self) -> None:
         """Start a daemon on the same port, with any number of workers."""
-        before, self.daemon = self.daemon, start_daemon(self.data, *self._flags(), port=self.daemon.port)
+        before, port = self.daemon, self.daemon.port
+        self.daemon = start_daemon(self.data, *self._flags(), port=port, environment=self.environment)
         assert before.process.stdout is not None
         before.process.stdout.close()
 
@@ -111,8 +113,8 @@ class Meddler:
     def doom(self, wire: Wire) -> None:
         """Delete the doomed stream and make it again, as often as it takes."""
         deleted_ns = time.monotonic_ns()
-        _until_answered(wire, "DeleteStream", unless="ResourceNotFoundException", StreamName=self.doomed)
-        _until_answered(wire, "CreateStream", unless="ResourceInUseException", StreamName=self.doomed, ShardCount=2)
+        until_answered(wire, "DeleteStream", unless="ResourceNotFoundException", StreamName=self.doomed)
+        until_answered(wire, "CreateStream", unless="ResourceInUseException", StreamName=self.doomed, ShardCount=2)
         self.life = Life(stream=self.doomed, deleted_ns=deleted_ns, created_ns=time.monotonic_ns(), looked_ns=0)
 
     def _do(self, kind: str, wire: Wire) -> None:
@@ -185,31 +187,18 @@ class Producers:
 def read_stream(daemon: Daemon, stream: str) -> dict[str, list[ReadBack]]:
     """Read every shard of a stream from its beginning to its tip."""
     with Wire(daemon) as wire:
-        shards = _until_answered(wire, "ListShards", StreamName=stream)["Shards"]
-        return {shard["ShardId"]: list(_shard(wire, stream, shard["ShardId"])) for shard in shards}
+        shards = until_answered(wire, "ListShards", StreamName=stream)["Shards"]
+        names = [shard["ShardId"] for shard in shards]
+        return {name: list(_shard(wire, stream, name, ShardIteratorType="TRIM_HORIZON")) for name in names}
 
 
-def _shard(wire: Wire, stream: str, shard_id: str) -> Iterator[ReadBack]:
-    answer = _until_answered(
-        wire, "GetShardIterator", StreamName=stream, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
-    )
-    place = answer["ShardIterator"]
-    while place is not None:
-        answer = _until_answered(wire, "GetRecords", ShardIterator=place)
-        for row in answer["Records"]:
-            yield ReadBack(
-                shard_id,
-                row["SequenceNumber"],
-                row["PartitionKey"],
-                b64decode(row["Data"]),
-                row["ApproximateArrivalTimestamp"],
-            )
-        if not answer["Records"] and answer["MillisBehindLatest"] == 0:
-            return
-        place = answer.get("NextShardIterator")
+def read_since(daemon: Daemon, stream: str, shard_id: str, *, time_ms: int) -> list[ReadBack]:
+    """Read a shard from a time to its tip."""
+    with Wire(daemon) as wire:
+        return list(_shard(wire, stream, shard_id, ShardIteratorType="AT_TIMESTAMP", Timestamp=time_ms / 1000))
 
 
-def _until_answered(wire: Wire, operation: str, *, unless: str = "", **members: Any) -> Any:
+def until_answered(wire: Wire, operation: str, *, unless: str = "", **members: Any) -> Any:
     """Ask until there is an answer; one that says ``unless`` is one too."""
     answers: list[Any] = []
 
@@ -227,3 +216,21 @@ def _until_answered(wire: Wire, operation: str, *, unless: str = "", **members: 
 
     until(has_answer, patience_s=_PATIENCE_S)
     return answers[0]
+
+
+def _shard(wire: Wire, stream: str, shard_id: str, **start: Any) -> Iterator[ReadBack]:
+    answer = until_answered(wire, "GetShardIterator", StreamName=stream, ShardId=shard_id, **start)
+    place = answer["ShardIterator"]
+    while place is not None:
+        answer = until_answered(wire, "GetRecords", ShardIterator=place)
+        for row in answer["Records"]:
+            yield ReadBack(
+                shard_id,
+                row["SequenceNumber"],
+                row["PartitionKey"],
+                b64decode(row["Data"]),
+                row["ApproximateArrivalTimestamp"],
+            )
+        if not answer["Records"] and answer["MillisBehindLatest"] == 0:
+            return
+        place = answer.get("NextShardIterator")

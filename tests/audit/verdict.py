@@ -11,7 +11,7 @@ from itertools import pairwise
 from tests.audit.journals import Attempt
 from tests.audit.records import NOTHING, AuditRecord, Chain, parse
 
-__all__ = ["Life", "ReadBack", "faults_in"]
+__all__ = ["Life", "ReadBack", "disorder_in", "faults_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def faults_in(
     found: dict[str, ReadBack] = {}
     by_chain: dict[Chain, list[tuple[int, AuditRecord]]] = {}
     for shard_id, records in records_by_shard.items():
-        faults += _faults_of_shard(shard_id, records)
+        faults += disorder_in(shard_id, records)
         for record in records:
             parsed = parse(record.text)
             if parsed is None:
@@ -65,7 +65,8 @@ def faults_in(
     return faults
 
 
-def _faults_of_shard(shard_id: str, records: Sequence[ReadBack]) -> Iterator[str]:
+def disorder_in(shard_id: str, records: Sequence[ReadBack]) -> Iterator[str]:
+    """Give what is out of order in one shard: sequence numbers only grow, and arrivals never go back."""
     for before, record in pairwise(records):
         if int(before.sequence_number) >= int(record.sequence_number):
             yield f"{shard_id}: {record.sequence_number} follows {before.sequence_number}"

@@ -87,6 +87,33 @@ def test_a_window_that_passed_with_nothing_in_it_begins_again_with_the_next_reco
     assert poller.wake_ms() == 10_000
 
 
+@pytest.mark.parametrize("is_seen_by", ["steps", "feed"])
+def test_nothing_waits_for_a_clock_that_was_set_back_to_come_round(is_seen_by: str) -> None:
+    poller = poller_of(MappingSettings(batch_size=1, window_ms=0))
+    poller.feed(records_of(range(1)))
+    poller.fail(poller.invoke())
+    pause_ms = poller.wake_ms()
+
+    poller.now_ms -= 60 * MINUTE_MS
+    if is_seen_by == "feed":
+        poller.feed(records_of(range(1, 2)))
+
+    assert pause_ms is not None
+    assert poller.wake_ms() == pause_ms
+    poller.now_ms += pause_ms
+    assert places_in(poller.invoke()) == [0]
+
+
+def test_a_window_ends_as_long_after_it_began_as_if_the_clock_had_not_been_set_back() -> None:
+    poller = poller_of(MappingSettings(window_ms=10_000))
+    poller.now_ms += MINUTE_MS
+    poller.feed(records_of(range(1)))
+
+    poller.now_ms -= 60 * MINUTE_MS
+
+    assert poller.wake_ms() == 10_000
+
+
 def test_the_end_of_the_shard_ends_the_window_and_when_all_is_stored_the_shard_is_done() -> None:
     poller = poller_of(MappingSettings(window_ms=10_000))
     poller.feed(records_of(range(1)))

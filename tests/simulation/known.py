@@ -104,7 +104,8 @@ class Known:
                 self.faults.append(f"{row} is from a stream that was deleted")
             producer, *order = sent.order
             of_producer = row.shard_id, producer
-            if (order[0], order[1]) <= orders.get(of_producer, (-1, -1)):
+            is_late_twin = sent.has_token and row.arrival_ms - sent.sent_ms >= _PUT_MEMORY_MS
+            if not is_late_twin and (order[0], order[1]) <= orders.get(of_producer, (-1, -1)):
                 self.faults.append(f"{row} comes after {orders[of_producer]} of its producer")
             orders[of_producer] = order[0], order[1]
             if life.doomed_at is None:

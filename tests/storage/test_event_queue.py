@@ -31,6 +31,23 @@ async def test_events_are_taken_when_they_are_due_and_in_that_order(tmp_path: Pa
         assert [event.content for event in take(store, 1, now_ms=2000)] == [b"first", b"second", b"late"]
 
 
+async def test_what_is_due_later_than_anything_is_put_off_is_taken_first(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        store = bench.store
+        for lane in (1, 2):
+            await store.events.put(lane, b"now", due_ms=10)
+            await store.events.put(lane, b"soon", due_ms=2000)
+        await store.events.put(1, b"before the clock was set back", due_ms=3001)
+        await store.events.put(2, b"at the bound", due_ms=3000)
+
+        limits = {"now_ms": 1000, "beyond_ms": 3000, "count_max": 9, "byte_count_max": 1 << 20}
+        taken = [store.events.take(lane, is_wanted=lambda _: True, **limits) for lane in (1, 2)]
+
+        assert [event.content for event in taken[0]] == [b"before the clock was set back", b"now"]
+        assert [event.content for event in taken[1]] == [b"now"]
+        assert store.events.heads(beyond_ms=3000) == {1: 0, 2: 10}
+
+
 async def test_each_lane_tells_when_its_first_event_is_due(tmp_path: Path) -> None:
     lanes = (0, 1, 2**63, 2**64 - 1)
     async with open_bench(tmp_path) as bench:

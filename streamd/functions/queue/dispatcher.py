@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol
 from streamd.core.function import EventSettings
 from streamd.core.lineage import DEPTH_STORED_MAX, is_too_deep
 from streamd.core.outcomes import Outcome, dead_letter_attributes, destination_record
-from streamd.core.retrying import Ending, Over, Retry, Rules, is_too_old, next_step
+from streamd.core.retrying import PAUSE_MS_MAX, Ending, Over, Retry, Rules, is_too_old, next_step
 from streamd.engine.clock import Clock
 from streamd.errors import CatalogDamaged, DeliveryFailed, FunctionMissing, StreamdError
 from streamd.functions.deliveries import Delivers, Delivery
@@ -98,6 +98,7 @@ class Dispatcher:
         self._delivers = delivers
         self._counts = counts
         self._delays_ms = delays_ms
+        self._delay_ms_max = max(PAUSE_MS_MAX, *delays_ms)
         self._lane_width = lane_width
         self._keys_by_lane: dict[int, set[bytes]] = {}
         self._held_byte_count = 0
@@ -128,7 +129,7 @@ class Dispatcher:
         commit = self._store.last_commit()
         now_ms = self._clock.now_ms()
         pause_s = _LOOK_PAUSE_S
-        for lane, due_ms in self._store.events.heads().items():
+        for lane, due_ms in self._store.events.heads(beyond_ms=now_ms + self._delay_ms_max).items():
             if due_ms <= now_ms:
                 self._start(lane, now_ms, group)
             else:
@@ -146,6 +147,7 @@ class Dispatcher:
             events = self._store.events.take(
                 lane,
                 now_ms=now_ms,
+                beyond_ms=now_ms + self._delay_ms_max,
                 count_max=self._lane_width() - len(keys),
                 byte_count_max=room,
                 is_wanted=lambda key: key not in keys,
@@ -193,7 +195,7 @@ class Dispatcher:
             await self._end(stored, event, targets, condition="RecursiveInvocation")
             return
         if event.attempt_count == 0 and event.pause_count == 0:
-            self._counts.event_taken(event.arn, age_s=(now_ms - event.first_ms) / 1000)
+            self._counts.event_taken(event.arn, age_s=max(0, now_ms - event.first_ms) / 1000)
         ending, finished = await self._run(event, targets)
         if ending in (Ending.SUCCESS, Ending.FUNCTION_ERROR):
             event = _attempted(event, finished)

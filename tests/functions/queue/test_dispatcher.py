@@ -175,8 +175,8 @@ async def test_a_failing_event_is_tried_three_times_with_one_request_id(tmp_path
             for pause_ms in (60_000, 120_000):
                 await until(partial(is_due_in, bench, pause_ms))
                 bench.clock.advance(pause_ms)
-                # Something that is put wakes the dispatcher, as time does in life.
-                await bench.store.events.put(1, b"no event", due_ms=2**60)
+                # What time does in life.
+                bench.store.wake_for_events()
             await until(lambda: any(target == "dead" for target, _ in outside.delivered))
 
     assert [invocation.request_id for invocation in runner.invocations] == [request_id] * 3
@@ -200,7 +200,7 @@ async def test_what_is_not_the_functions_fault_is_no_attempt(tmp_path: Path, ref
                 await until(partial(has_run, runner, count))
                 await until(partial(is_due_in, bench, 1))
                 bench.clock.advance(300_000)
-                await bench.store.events.put(1, b"no event", due_ms=2**60)
+                bench.store.wake_for_events()
             await until(lambda: bool(outside.delivered))
 
     record = orjson.loads(outside.delivered[0][1].body)
@@ -257,6 +257,21 @@ async def test_a_slow_function_holds_up_nobody_else(tmp_path: Path) -> None:
 
     assert len(slow) == 3
     assert len(runner.invocations) == 21
+
+
+async def test_what_waits_does_not_wait_for_a_clock_that_was_set_back_to_come_round(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        outside = Outside()
+        async with dispatching(bench.store, bench.clock, Runner(lambda *_: None), outside) as queue:
+            request_id = await queue.enqueue(ARN, b"{}")
+
+    async with open_bench(tmp_path) as bench:
+        bench.clock.jump(-3_600_000)
+        runner = Runner(lambda *_: b"1")
+        async with dispatching(bench.store, bench.clock, runner, outside):
+            await until(lambda: is_empty(bench.store))
+
+    assert [invocation.request_id for invocation in runner.invocations] == [request_id]
 
 
 async def test_what_was_in_hand_when_the_server_ended_is_tried_again(tmp_path: Path) -> None:
