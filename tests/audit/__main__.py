@@ -15,9 +15,11 @@ import orjson
 
 from tests.audit.flips import run_flip_audit
 from tests.audit.kill import run_kill_audit
+from tests.audit.load import SCENE_COUNT, run_load_audit
 from tests.audit.opening import measure_opening
 from tests.audit.power import run_power_audit
 from tests.audit.report import Outcome, markdown_of, progress_of
+from tests.audit.soak import run_soak
 
 __all__ = ["main"]
 
@@ -29,11 +31,27 @@ class _Extent:
     recorded_count: int
     flip_count: int
     opened_byte_count: int
+    scene_s: int
+    soak_s: int
 
 
-_SHORT = _Extent(cycle_count=20, image_count=200, recorded_count=500, flip_count=150, opened_byte_count=100_000_000)
+_SHORT = _Extent(
+    cycle_count=20,
+    image_count=200,
+    recorded_count=500,
+    flip_count=150,
+    opened_byte_count=100_000_000,
+    scene_s=1,
+    soak_s=10,
+)
 _FULL = _Extent(
-    cycle_count=2_000, image_count=50_000, recorded_count=20_000, flip_count=100_000, opened_byte_count=10_000_000_000
+    cycle_count=2_000,
+    image_count=50_000,
+    recorded_count=20_000,
+    flip_count=100_000,
+    opened_byte_count=10_000_000_000,
+    scene_s=120,
+    soak_s=3_600,
 )
 
 
@@ -54,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _outcomes(folder: Path, extent: _Extent, *, seed: int) -> list[Outcome]:
-    places = {name: folder / name for name in ("kill", "power", "flips", "opening")}
+    places = {name: folder / name for name in ("kill", "power", "flips", "opening", "load")}
     for place in places.values():
         place.mkdir(parents=True)
     with progress_of("kill audit", extent.cycle_count) as told:
@@ -69,7 +87,11 @@ def _outcomes(folder: Path, extent: _Extent, *, seed: int) -> list[Outcome]:
         )
     with progress_of("flipped bits", extent.flip_count) as told:
         flips = run_flip_audit(places["flips"], count=extent.flip_count, seed=seed, told=told)
-    return [kill, power, flips, _opening(places["opening"], extent.opened_byte_count)]
+    with progress_of("load", SCENE_COUNT) as told:
+        load = run_load_audit(places["load"], seconds=extent.scene_s, seed=seed, told=told)
+    with progress_of("soak", extent.soak_s) as told:
+        soak = run_soak(folder / "soak", seconds=extent.soak_s, seed=seed, told=told)
+    return [kill, power, flips, _opening(places["opening"], extent.opened_byte_count), load, soak]
 
 
 def _opening(place: Path, byte_count: int) -> Outcome:
