@@ -125,7 +125,7 @@ class Worker:
             ),
         )
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_note_worker(engine.metrics))]
+            tasks = [group.create_task(_note_worker(engine.metrics, door))]
             if self._seat.index == 0:
                 tasks += self._start_services(group, engine)
             if functions is not None:
@@ -182,7 +182,7 @@ class Worker:
         self._stopping.set()
 
 
-async def _note_worker(metrics: Metrics) -> NoReturn:
+async def _note_worker(metrics: Metrics, door: HttpDoor) -> NoReturn:
     while True:
-        metrics.note_worker()
+        metrics.note_worker(body_byte_count=door.body_byte_count)
         await asyncio.sleep(_FIGURES_PAUSE_S)

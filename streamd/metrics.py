@@ -172,6 +172,9 @@ class Metrics:
 
     def _make_worker_metrics(self) -> None:
         self._own_process = ProcessCollector(registry=None)
+        self._door_bytes = self._gauge(
+            "streamd_worker_door_bytes", "Bytes of requests' bodies not answered yet", (), mode="liveall"
+        )
         self._worker_gauges = {
             source: self._gauge(name, text, (), mode="liveall")
             for source, name, text in (
@@ -259,8 +262,9 @@ class Metrics:
         assert isinstance(gauge, Gauge)
         gauge.inc(amount)
 
-    def note_worker(self) -> None:
-        """Set this worker's own figures, as they are now."""
+    def note_worker(self, *, body_byte_count: int) -> None:
+        """Set this worker's own figures, as they are now: its process's, and what the bodies at its door hold."""
+        self._door_bytes.set(body_byte_count)
         samples = [sample for family in self._own_process.collect() for sample in family.samples]
         for sample in samples:
             if (gauge := self._worker_gauges.get(sample.name)) is not None:

@@ -14,6 +14,7 @@ __all__ = [
     "CONSUMER_COUNT_MAX",
     "CONSUMER_COUNT_MAX_ADVANTAGE",
     "DEPLOY_BYTE_COUNT_MAX",
+    "DOOR_BYTE_COUNT_MAX",
     "EVENT_COUNT_MAX",
     "EVENT_TABLE_BYTE_COUNT_MAX",
     "GET_RECORDS_BYTE_COUNT_MAX",
@@ -37,6 +38,7 @@ __all__ = [
     "SHARD_READ_CALL_RATE",
     "SHARD_WRITE_BYTE_RATE",
     "SHARD_WRITE_RECORD_RATE",
+    "SMALL_BODY_BYTE_COUNT_MAX",
     "SUBSCRIPTION_GUARD_MS",
     "SUBSCRIPTION_IDLE_MS",
     "SUBSCRIPTION_MS_MAX",
@@ -82,6 +84,11 @@ PUSH_BYTE_COUNT_MAX: Final = 1 * MIB
 
 # 10 MiB of data in base64 with 500 keys of 256 characters escaped at their worst still fits.
 BODY_BYTE_COUNT_MAX: Final = 20 * MIB
+# Ours: what the bodies of requests hold in one process, from the socket to the answer; past it large ones wait unread.
+# Decoded and on its way to the disk, a body takes some three times its bytes more.
+DOOR_BYTE_COUNT_MAX: Final = 64 * MIB
+# A body up to this never waits for room at the door: large ones shall not hold up small ones.
+SMALL_BODY_BYTE_COUNT_MAX: Final = 64 * KIB
 # Lambda: a request that carries a package of code, in base64.
 DEPLOY_BYTE_COUNT_MAX: Final = 70_167_211
 # Ours: events that wait for functions. Past these a producer hears of it, and the log keeps its room.

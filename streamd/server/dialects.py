@@ -7,7 +7,7 @@ from streamd.core.limits import BODY_BYTE_COUNT_MAX, DEPLOY_BYTE_COUNT_MAX
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
 from streamd.kinesis.plain_puts import PlainPut
-from streamd.server.lean import Dialect
+from streamd.server.lean_hall import Dialect
 
 __all__ = ["TOO_LARGE", "AnswersRequests", "Dialects", "body_byte_count_max", "too_large_body"]
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from streamd.server.http2_guard import PREFACE
 from streamd.server.http2_hall import Http2Hall
-from streamd.server.lean import Dialect, LeanHall
+from streamd.server.lean import LeanConnection
+from streamd.server.lean_hall import Dialect, LeanHall
 from streamd.server.pages import Page
 
 if TYPE_CHECKING:
@@ -41,13 +42,18 @@ class HttpDoor:
         self._web_door: WebDoor | None = None
         self._servers: list[asyncio.Server] = []
 
+    @property
+    def body_byte_count(self) -> int:
+        """Tell what the bodies of requests hold now."""
+        return self._hall.budget.byte_count
+
     async def open(self, listener: socket.socket, group: asyncio.TaskGroup) -> asyncio.Task[NoReturn]:
         """Begin to accept; the task that answers is the group's to cancel after ``close``."""
         task = group.create_task(self._hall.run())
         # The hall's own group opens at its first step.
         await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_server(self._hall.connect, sock=listener))
+        self._servers.append(await loop.create_server(self.connect, sock=listener))
         # Loaded on a thread, so that the first puts need not wait for it; whoever needs it sooner waits for the rest.
         for module in (_WEB_DOOR, _HTTP2):
             loop.run_in_executor(None, importlib.import_module, module)
@@ -55,12 +61,12 @@ class HttpDoor:
 
     def connect(self) -> asyncio.Protocol:
         """Make the protocol of a connection that came in by another listener than ours."""
-        return self._hall.connect()
+        return LeanConnection(self._hall)
 
     async def open_tls(self, listener: socket.socket, context: ssl.SSLContext) -> None:
         """Begin to accept under TLS too; what is said inside decides between HTTP/1.1 and HTTP/2."""
         server = await asyncio.get_running_loop().create_server(
-            self._hall.connect,
+            self.connect,
             sock=listener,
             ssl=context,
             ssl_handshake_timeout=_HANDSHAKE_PATIENCE_S,
@@ -90,6 +96,6 @@ class HttpDoor:
     def _connect_to_web(self) -> asyncio.Protocol:
         if self._web_door is None:
             module = importlib.import_module(_WEB_DOOR)
-            self._web_door = module.WebDoor(self._dialect, self._pages)
+            self._web_door = module.WebDoor(self._dialect, self._pages, self._hall.budget)
         door: WebDoor = self._web_door
         return door.connect()

@@ -151,6 +151,10 @@ class Http2Connection(asyncio.Protocol):
         self._transport.write(GoAwayFrame(0, last_stream_id=self._state.highest_inbound_stream_id).serialize())
         self._end_if_done()
 
+    def give_up(self) -> None:
+        """Close now: what can be told was told by ``_sweep``."""
+        self.abort()
+
     def abort(self) -> None:
         """Close now."""
         if self._transport is not None:

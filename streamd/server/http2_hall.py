@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.server.lean import LeanHall
+from streamd.server.lean_hall import LeanHall
 from streamd.server.pages import Page
 from streamd.server.put_lanes import Asker
 

@@ -13,22 +13,20 @@ connection may idle, and the number of connections. One request of a connection 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
-from email.utils import formatdate
-from http import HTTPStatus
-from typing import NoReturn, Protocol, cast
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
 
-from streamd.core.limits import BODY_BYTE_COUNT_MAX
+from streamd.core.limits import BODY_BYTE_COUNT_MAX, SMALL_BODY_BYTE_COUNT_MAX
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
-from streamd.kinesis.plain_puts import PlainPut
-from streamd.server.heads import Head, HeadReader
+from streamd.server.door_budget import Seat
+from streamd.server.heads import Head
+from streamd.server.lean_hall import LeanHall
 from streamd.server.peers import peer_of
 from streamd.server.pieces import Pieces
-from streamd.server.put_lanes import AnswersPuts, Asker, PutLanes
 
-__all__ = ["Dialect", "HandOver", "KeptConnection", "LeanConnection", "LeanHall"]
+__all__ = ["LeanConnection"]
 
 _LOG = logging.getLogger(__name__)
 _HEAD_BYTE_COUNT_MAX = 64 * 1024
@@ -37,122 +35,9 @@ _PATIENCE_S = 60.0
 _IDLE_S = 75.0
 # The largest answer over a line of half a megabit a second.
 _TAKING_S = 300.0
-_SWEEP_PAUSE_S = 5.0
-_CONNECTION_COUNT_MAX = 20_000
 # Up to this, one write of head and body costs less than two; above it, joining them would only copy.
 _JOINED_BYTE_COUNT_MAX = 64 * 1024
 _STARTS = b"POST /"
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
-
-
-class Dialect(AnswersPuts, Protocol):
-    """Answers requests. Never raises."""
-
-    async def answer(self, request: SignedRequest) -> Reply:
-        """Answer one request."""
-        ...
-
-    def read_plain_put(self, request: SignedRequest) -> PlainPut | None:
-        """Read a request as one of those that are answered together; None for any other."""
-        ...
-
-
-class KeptConnection(Protocol):
-    """A connection that the hall bounds and ends."""
-
-    def is_stale(self, now_s: float) -> bool:
-        """Tell whether it has idled or dawdled for too long."""
-        ...
-
-    def finish(self) -> None:
-        """Close after the requests in hand, or now."""
-        ...
-
-    def abort(self) -> None:
-        """Close now."""
-        ...
-
-
-HandOver = Callable[[bytes], asyncio.Protocol | None]
-"""Makes the protocol that goes on with a connection which began so; None when more must come to tell."""
-
-
-class LeanHall:
-    """The lean connections of a worker: makes them, bounds them, ends those that idle or dawdle."""
-
-    def __init__(self, dialect: Dialect, fallback: HandOver) -> None:
-        self.dialect = dialect
-        self.fallback = fallback
-        self.connections: set[KeptConnection] = set()
-        self.group: asyncio.TaskGroup | None = None
-        self._openings_s = 0
-        self._opening_by_status: dict[int, bytes] = {}
-        self._last_gone: asyncio.Event | None = None
-        self.heads = HeadReader()
-        self._lanes = PutLanes(dialect)
-
-    def connect(self) -> "LeanConnection":
-        """Make the protocol of a new connection."""
-        return LeanConnection(self)
-
-    def has_room(self) -> bool:
-        """Tell whether one more connection may be kept."""
-        return len(self.connections) < _CONNECTION_COUNT_MAX
-
-    async def run(self) -> NoReturn:
-        """Answer requests and end stale connections, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self.group = group
-            while True:
-                await asyncio.sleep(_SWEEP_PAUSE_S)
-                now_s = time.monotonic()
-                for connection in [c for c in self.connections if c.is_stale(now_s)]:
-                    connection.abort()
-        raise AssertionError("the loop above never ends")
-
-    def take(self, connection: Asker, request: SignedRequest) -> None:
-        """Have a request answered: a plain put in its stream's lane, others alone."""
-        assert self.group is not None
-        put = self.dialect.read_plain_put(request)
-        if put is None:
-            self.group.create_task(self._answer(connection, request))
-        else:
-            self._lanes.take(connection, put, self.group)
-
-    async def _answer(self, connection: Asker, request: SignedRequest) -> None:
-        reply = await self.dialect.answer(request)
-        connection.reply(reply)
-
-    def forget(self, connection: KeptConnection) -> None:
-        """Let go of a connection that closed or was handed over."""
-        self.connections.discard(connection)
-        if self._last_gone is not None and not self.connections:
-            self._last_gone.set()
-
-    async def drain(self, *, patience_s: float) -> None:
-        """Close what idles, let the requests in hand finish, then close the rest."""
-        self._last_gone = asyncio.Event()
-        for connection in list(self.connections):
-            connection.finish()
-        if not self.connections:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await self._last_gone.wait()
-        for connection in list(self.connections):
-            connection.abort()
-
-    def opening(self, status: int) -> bytes:
-        """Give the lines that every answer of this status begins with; written anew once a second."""
-        now_s = int(time.time())
-        if self._openings_s != now_s:
-            self._openings_s, self._opening_by_status = now_s, {}
-        opening = self._opening_by_status.get(status)
-        if opening is None:
-            date = formatdate(now_s, usegmt=True)
-            opening = f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\nServer: streamd\r\nDate: {date}\r\n".encode()
-            self._opening_by_status[status] = opening
-        return opening
 
 
 class LeanConnection(asyncio.Protocol):
@@ -163,6 +48,7 @@ class LeanConnection(asyncio.Protocol):
         "_buffer",
         "_hall",
         "_head",
+        "_held_byte_count",
         "_is_busy",
         "_is_ending",
         "_is_full",
@@ -171,6 +57,7 @@ class LeanConnection(asyncio.Protocol):
         "_keeps_alive",
         "_push",
         "_room",
+        "_seat",
         "_since_s",
         "_transport",
     )
@@ -181,6 +68,8 @@ class LeanConnection(asyncio.Protocol):
         self._buffer = b""
         self._head: Head | None = None
         self._body = Pieces()
+        self._seat: Seat | None = None
+        self._held_byte_count = 0
         self._keeps_alive = True
         self._is_busy = False
         self._is_ending = False
@@ -199,11 +88,16 @@ class LeanConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._hall.connections.add(self)
+        if self._hall.is_draining:
+            # Accepted just before the listener was closed: nobody would ever end it.
+            self.finish()
 
     def connection_lost(self, _: Exception | None) -> None:
         """Forget the connection; a request in hand is still carried out, only nobody hears of it."""
         self._hall.forget(self)
         self._transport = None
+        if not self._is_busy:
+            self._leave_seat()
         if self._push is not None:
             self._push.cancel()
 
@@ -247,6 +141,11 @@ class LeanConnection(asyncio.Protocol):
         """Tell whether the client has idled, or taken its time over a request or an answer, for too long."""
         if self._is_busy and not self._is_taken_slowly:
             return False
+        if self._head is not None and self._seat is not None:
+            if self._seat.is_waiting:
+                return False
+            if self._seat.is_stalling(now_s):
+                return True
         if self._is_taken_slowly:
             patience_s = _TAKING_S
         else:
@@ -258,6 +157,15 @@ class LeanConnection(asyncio.Protocol):
         self._is_ending = True
         if not self._is_busy and self._transport is not None:
             self._transport.close()
+
+    def give_up(self) -> None:
+        """Close now what is stale, saying so if a request was begun; without a word more, as AWS does."""
+        if self._transport is not None and not self._is_busy and (self._head is not None or self._buffer):
+            self._transport.write(self._hall.opening(408) + b"Connection: close\r\nContent-Length: 0\r\n\r\n")
+            self._transport.close()
+            self._leave_seat()
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """Close now."""
@@ -279,23 +187,51 @@ class LeanConnection(asyncio.Protocol):
             self._hand_over()
             return
         self._buffer = b""
-        if len(buffer) == end + head.body_byte_count:
+        byte_count = head.body_byte_count
+        if len(buffer) == end + byte_count and byte_count <= SMALL_BODY_BYTE_COUNT_MAX:
+            self._held_byte_count = byte_count
+            self._hall.budget.byte_count += byte_count
             self._take(head, buffer[end:])
             return
         self._head = head
+        self._seat = Seat(self._hall.budget, byte_count, self._let_on)
         self._add_to_body(buffer[end:])
 
     def _add_to_body(self, data: bytes) -> None:
-        head = self._head
+        head, seat = self._head, self._seat
         assert head is not None
+        assert seat is not None
         missing = head.body_byte_count - self._body.byte_count
-        if len(data) < missing:
-            self._body.add(data)
-            return
-        self._body.add(data if len(data) == missing else data[:missing])
-        self._buffer = data[missing:]
-        self._head = None
-        self._take(head, self._body.take())
+        if len(data) > missing:
+            data, self._buffer = data[:missing], data[missing:]
+        self._body.add(data)
+        if not seat.take(len(data)):
+            self._take_if_whole()
+        elif self._transport is not None:
+            self._transport.pause_reading()
+            seat.wait()
+
+    def _let_on(self) -> None:
+        """Go on with a body that waited for room."""
+        self._since_s = time.monotonic()
+        if self._transport is not None:
+            self._transport.resume_reading()
+            self._take_if_whole()
+
+    def _take_if_whole(self) -> None:
+        head = self._head
+        if head is not None and head.body_byte_count == self._body.byte_count:
+            self._head = None
+            self._take(head, self._body.take())
+
+    def _leave_seat(self) -> None:
+        """Give back what the request held of the door's budget."""
+        if (seat := self._seat) is not None:
+            self._seat = None
+            seat.leave()
+        elif self._held_byte_count:
+            byte_count, self._held_byte_count = self._held_byte_count, 0
+            self._hall.budget.give_back(byte_count)
 
     def _take(self, head: Head, body: bytes) -> None:
         """Have a whole request answered."""
@@ -307,6 +243,7 @@ class LeanConnection(asyncio.Protocol):
 
     def reply(self, reply: Reply) -> None:
         """Answer the request in hand. The next one waits until the client has taken this answer."""
+        self._leave_seat()
         if reply.frames is not None:
             assert self._hall.group is not None
             self._push = self._hall.group.create_task(self._answer_with_frames(reply, reply.frames))

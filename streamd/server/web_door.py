@@ -7,6 +7,7 @@ start: aiohttp takes a third of the time that a start takes, and no put needs it
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 
@@ -16,7 +17,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
 from streamd.server.dialects import TOO_LARGE, body_byte_count_max, too_large_body
-from streamd.server.lean import Dialect
+from streamd.server.door_budget import DoorBudget, Seat
+from streamd.server.lean_hall import Dialect
 from streamd.server.pages import Page
 
 __all__ = ["WebDoor"]
@@ -25,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 _HEADER_BYTE_COUNT_MAX = 16 * 1024
 _KEEP_ALIVE_S = 75.0
 _BODY_PATIENCE_S = 60.0
+_LOOK_PAUSE_S = 5.0
 _SERVER = {"Server": "streamd"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -41,8 +44,9 @@ class _OwnFaultsOnly(logging.Filter):
 class WebDoor:
     """Serves one dialect and some pages on the connections that it is given."""
 
-    def __init__(self, dialect: Dialect, pages: Mapping[str, Page]) -> None:
+    def __init__(self, dialect: Dialect, pages: Mapping[str, Page], budget: DoorBudget) -> None:
         self._dialect = dialect
+        self._budget = budget
         self._pages = pages
         _LOG.addFilter(_OwnFaultsOnly())
         self._web_server = web.Server(
@@ -69,8 +73,15 @@ class WebDoor:
         if request.method in ("GET", "HEAD") and (page := self._pages.get(request.path)) is not None:
             status, content_type, content = await page()
             return web.Response(status=status, headers={"Content-Type": content_type} | _SERVER, body=content)
+        seat = _WaitingSeat(self._budget, request.content_length or 0)
         try:
-            body = await _body_of(request)
+            return await self._answer(request, seat)
+        finally:
+            seat.leave()
+
+    async def _answer(self, request: web.BaseRequest, seat: "_WaitingSeat") -> web.StreamResponse:
+        try:
+            body = await _body_of(request, seat)
         except (TimeoutError, ConnectionError):
             return _last_response(408)
         path, _, query = request.raw_path.partition("?")
@@ -87,8 +98,42 @@ class WebDoor:
             )
         )
         if reply.frames is not None:
+            # A push goes on for minutes, and its request holds nothing by then.
+            seat.leave()
             return await _pushed(request, reply, reply.frames)
         return web.Response(status=reply.status, headers={**reply.headers, **_SERVER}, body=reply.body)
+
+
+class _WaitingSeat:
+    """What a body holds of the door's budget, for a reader that waits by awaiting."""
+
+    def __init__(self, budget: DoorBudget, announced_byte_count: int) -> None:
+        self._seat = Seat(budget, announced_byte_count, self._let_on)
+        self._room = asyncio.Event()
+
+    async def take(self, byte_count: int, time_limit: asyncio.Timeout) -> None:
+        """Count what has come and wait if there is no room; the time for it is not the client's."""
+        if not self._seat.take(byte_count):
+            return
+        began_s, until_s = asyncio.get_running_loop().time(), time_limit.when()
+        time_limit.reschedule(None)
+        self._room.clear()
+        self._seat.wait()
+        await self._room.wait()
+        assert until_s is not None
+        time_limit.reschedule(until_s + asyncio.get_running_loop().time() - began_s)
+
+    def require_progress(self) -> None:
+        """Raise TimeoutError if others wait while this body hardly moves."""
+        if self._seat.is_stalling(time.monotonic()):
+            raise TimeoutError
+
+    def leave(self) -> None:
+        """Give everything back."""
+        self._seat.leave()
+
+    def _let_on(self) -> None:
+        self._room.set()
 
 
 async def _pushed(request: web.BaseRequest, reply: Reply, frames: AsyncGenerator[bytes, None]) -> web.StreamResponse:
@@ -112,7 +157,7 @@ def _last_response(status: int, body: bytes = b"") -> web.Response:
     return response
 
 
-async def _body_of(request: web.BaseRequest) -> bytes | None:
+async def _body_of(request: web.BaseRequest, seat: _WaitingSeat) -> bytes | None:
     """Read the body; None when it is larger than any request may be."""
     declared = request.content_length
     byte_count_max = body_byte_count_max(request.path)
@@ -127,13 +172,23 @@ async def _body_of(request: web.BaseRequest) -> bytes | None:
         request.writer.output_size = 0
     chunks: list[bytes] = []
     byte_count = 0
-    async with asyncio.timeout(_BODY_PATIENCE_S):
-        while chunk := await request.content.readany():
+    async with asyncio.timeout(_BODY_PATIENCE_S) as time_limit:
+        while chunk := await _next_chunk(request, seat):
             byte_count += len(chunk)
             if byte_count > byte_count_max:
                 return None
             chunks.append(chunk)
+            await seat.take(len(chunk), time_limit)
     return b"".join(chunks)
+
+
+async def _next_chunk(request: web.BaseRequest, seat: _WaitingSeat) -> bytes:
+    """Wait for what comes next of a body; looks now and then whether others wait for this one's room."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_PAUSE_S):
+                return await request.content.readany()
+        seat.require_progress()
 
 
 def _headers_of(request: web.BaseRequest) -> dict[str, str]:

@@ -17,10 +17,12 @@ from tests.audit.flips import run_flip_audit
 from tests.audit.histories import run_history_audit
 from tests.audit.jumps import run_jump_audit
 from tests.audit.kill import run_kill_audit
+from tests.audit.load import SCENE_COUNT, run_load_audit
 from tests.audit.opening import measure_opening
 from tests.audit.power import run_power_audit
 from tests.audit.report import Outcome, markdown_of, progress_of
 from tests.audit.simulate import run_simulation_audit
+from tests.audit.soak import run_soak
 
 __all__ = ["main"]
 
@@ -85,6 +87,14 @@ def _simulation(_: Path, count: int, seed: int, told: _Told) -> Outcome:
     return run_simulation_audit(seed_count=count, first_seed=seed, told=told)
 
 
+def _load(place: Path, scene_s: int, seed: int, told: _Told) -> Outcome:
+    return run_load_audit(place, seconds=scene_s, seed=seed, told=lambda done: told(done * scene_s // SCENE_COUNT))
+
+
+def _soak(place: Path, seconds: int, seed: int, told: _Told) -> Outcome:
+    return run_soak(place / "soak", seconds=seconds, seed=seed, told=told)
+
+
 def _opening(place: Path, gigabyte_count_by_ten: int, _seed: int, told: _Told) -> Outcome:
     started = time.monotonic()
     cold_s, *warm_s = measure_opening(place, byte_count=gigabyte_count_by_ten * 100_000_000)
@@ -104,6 +114,8 @@ _AUDITS = (
     _Audit("audit of time", 10, 1_000, _jumps),
     _Audit("histories", 100, 10_000, _histories),
     _Audit("simulation", 300, 100_000, _simulation),
+    _Audit("load and abuse", 1, 120, _load),
+    _Audit("soak", 10, 3_600, _soak),
     _Audit("opening", 1, 100, _opening),
 )
 

@@ -1,0 +1,158 @@
+"""The scenes of a load audit: each is what clients do to a daemon, well-meaning or not, for some seconds.
+
+A scene is given the port, how long it lasts, its chance and a tally, and ends when all of its clients have gone.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+
+from tests.audit.load_clients import CUT, Line, Tally, pause, put_of, puts_of
+from tests.server.connections import JSON, head_of
+
+__all__ = ["SCENES", "Scene", "Setting"]
+
+_KIB = 1024
+_ANNOUNCED = {"Content-Type": JSON, "Content-Length": str(13 * 1024 * _KIB)}
+_TRICKLE_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where a scene plays, and how long."""
+
+    port: int
+    seconds: float
+    random: Random
+    tally: Tally
+
+    def line(self) -> Line:
+        """Give a connection that is not open yet."""
+        return Line(self.port, self.tally)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What is done, by how many connections at a time, and what they may be answered."""
+
+    name: str
+    client_count: int
+    play: Callable[[Setting, int], Awaitable[None]]
+    allowed: frozenset[str] = frozenset({"200"})
+    has_slow_disk: bool = False
+
+
+async def _many_connections(setting: Setting, count: int) -> None:
+    """Keep many connections open and put over each in turn, all at the same time."""
+    until_s = time.monotonic() + setting.seconds
+
+    async def go_on_putting(number: int) -> None:
+        line = setting.line()
+        while True:
+            await line.ask(put_of(100, str(number)))
+            if time.monotonic() > until_s:
+                break
+        line.close()
+
+    await _all(go_on_putting, count)
+
+
+async def _slow_loris(setting: Setting, count: int) -> None:
+    """Begin heads and bodies, and send a byte now and then."""
+    until_s = time.monotonic() + setting.seconds
+
+    async def trickle(number: int) -> None:
+        line = setting.line()
+        writer = await line.open()
+        # Heads, small bodies, and large ones of which a good part comes at once.
+        begun = head_of("PutRecords", _ANNOUNCED) + b" " * (number % 3 * 300 * _KIB)
+        writer.write(begun[: 20 + number % 60] if number % 3 == 0 else begun)
+        answer = asyncio.ensure_future(line.answer())
+        while not answer.done() and time.monotonic() < until_s:
+            writer.write(b"x")
+            await asyncio.wait([answer], timeout=_TRICKLE_PAUSE_S)
+        if answer.done():
+            what = CUT if answer.exception() is not None else answer.result()[0]
+            setting.tally.answers[what] += 1
+        else:
+            setting.tally.answers["still waited for"] += 1
+        answer.cancel()
+        line.close()
+
+    await _all(trickle, count)
+
+
+async def _large_bodies(setting: Setting, count: int) -> None:
+    """Send bodies of ten megabytes of data, all at once, again and again."""
+    until_s = time.monotonic() + setting.seconds
+    request = puts_of(10, 1024 * _KIB - _KIB)
+
+    async def go_on_putting(_: int) -> None:
+        line = setting.line()
+        while True:
+            await line.ask(request)
+            if time.monotonic() > until_s:
+                break
+        line.close()
+
+    await _all(go_on_putting, count)
+
+
+async def _fast_producers(setting: Setting, count: int) -> None:
+    """Put a megabyte at a time from many connections, far faster than the disk."""
+    until_s = time.monotonic() + setting.seconds
+
+    async def go_on_putting(number: int) -> None:
+        line = setting.line()
+        while True:
+            await line.ask(put_of(1_000_000, str(number)))
+            if time.monotonic() > until_s:
+                break
+        line.close()
+
+    await _all(go_on_putting, count)
+
+
+async def _vanishing_clients(setting: Setting, count: int) -> None:
+    """Hang up anywhere in a head or body, or behind it, gently or with a reset; then come again."""
+    until_s = time.monotonic() + setting.seconds
+    requests = [put_of(100), put_of(40_000), puts_of(5, 300_000)]
+
+    async def come_and_go(_: int) -> None:
+        while time.monotonic() < until_s:
+            line = setting.line()
+            writer = await line.open()
+            request = setting.random.choice(requests)
+            writer.write(request[: setting.random.randrange(1, len(request) + 1)])
+            await pause(setting.random.choice((0, 0, 0.01)))
+            line.close(rudely=setting.random.random() < 0.5)
+            setting.tally.answers["vanished"] += 1
+
+    await _all(come_and_go, count)
+
+
+async def _all(play: Callable[[int], Awaitable[None]], count: int) -> None:
+    async def one(number: int) -> None:
+        await play(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(one(number))
+
+
+_REFUSALS = frozenset({"200", "503 ServiceUnavailable"})
+
+SCENES = (
+    Scene(name="many connections", client_count=2_000, play=_many_connections),
+    Scene(
+        name="slow-loris",
+        client_count=300,
+        play=_slow_loris,
+        allowed=frozenset({"408", "still waited for"}),
+    ),
+    Scene(name="bodies of 10 MB at once", client_count=64, play=_large_bodies, allowed=_REFUSALS),
+    Scene(name="faster than the disk", client_count=256, play=_fast_producers, allowed=_REFUSALS, has_slow_disk=True),
+    Scene(name="vanishing clients", client_count=100, play=_vanishing_clients, allowed=frozenset({"vanished"})),
+)
