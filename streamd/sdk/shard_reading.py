@@ -31,8 +31,11 @@ WAIT_MS_MAX: Final = 5000
 WAIT_MS_SUM_MAX: Final = 64_000
 # Connections that reads may take: the client's other ones stay free for beats and checkpoints.
 READ_SLOT_COUNT: Final = 48
-ANSWER_BYTE_COUNT_MIN: Final = 64 * 1024
-# Until a record was seen it may be large: the first answer is small.
+# What little came at one moment says nothing of the next: an answer may always hold so much, where the shard's share
+# does. With less a shard that fills in bursts is read in many small answers, which together cost more than a large one.
+ANSWER_BYTE_COUNT_MIN: Final = 1024 * 1024
+# Until a record was seen it may be large, so the first answer has few; but who begins is often far behind.
+ANSWER_BYTE_COUNT_FIRST: Final = 4 * 1024 * 1024
 RECORD_BYTE_COUNT_GUESS: Final = 16 * 1024
 # A clock that is ahead of the service's by so much is waited for.
 CLOCK_SKEW_MS_MAX: Final = 300_000
@@ -106,7 +109,7 @@ class _Polling:
         self._interval_s = 0.0
         # What the other shards hold is the best guess for this one.
         self._record_byte_count = shared.record_byte_count
-        self._answer_byte_count = ANSWER_BYTE_COUNT_MIN * 8
+        self._answer_byte_count = ANSWER_BYTE_COUNT_FIRST
 
     async def run(self) -> None:
         feed = self._feed

@@ -5,6 +5,7 @@ import asyncio
 from streamd.core.lease import AT_END
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.testing import MemoryKinesis
+from tests.cli.scripted_server import ScriptedServer
 from tests.clocks import START_MS, ManualClock
 from tests.conftest import DaemonFactory
 from tests.sdk.consumers import Members, client_at, made_stream, put, texts
@@ -73,6 +74,30 @@ async def test_a_shards_limits_slow_a_consumer_down_and_lose_nothing(daemon_fact
 
     assert sorted(members.reads.texts) == sorted(wanted)
     assert 'kind="read"' in daemon.page("/metrics").body.decode()
+
+
+async def test_one_small_answer_does_not_make_the_next_ones_small(scripted: ScriptedServer) -> None:
+    scripted.will_answer("ListShards", {"Shards": [{"ShardId": FIRST}]})
+    scripted.will_answer("GetShardIterator", {"ShardIterator": "here"})
+    for first, count in ((1, 2000), (2001, 2000), (4001, 1), (4002, 2), (4004, 0)):
+        records = [
+            {"Data": "eA==", "PartitionKey": "k", "SequenceNumber": str(number), "ApproximateArrivalTimestamp": 1.0}
+            for number in range(first, first + count)
+        ]
+        # What is behind is read on at once.
+        answer = {"Records": records, "NextShardIterator": "there", "MillisBehindLatest": 1 if count else 0}
+        scripted.will_answer("GetRecords", answer)
+    async with client_at(scripted.url) as client:
+        members = Members(client, "s")
+
+        async with members.consumer() as consumer:
+            batches = aiter(consumer)
+            counts = [len((await anext(batches)).records) for _ in range(4)]
+
+    assert counts == [2000, 2000, 1, 2]
+    limits = [document["Limit"] for document in scripted.documents("GetRecords")]
+    assert limits[0] < limits[2]
+    assert limits[3] >= 2000
 
 
 async def test_moto_is_read_too(moto_url: str, stream_name: str) -> None:
