@@ -32,6 +32,7 @@ _FLAGS_BY_CASE = {
     "Producer on uvloop": ["--uvloop"],
     "Producer, ordered": ["--ordered"],
     "Producer, aggregating": ["--aggregate"],
+    "Producer, put_many of 500": ["--many"],
     "boto3, put_records in turn": ["--boto3"],
 }
 
@@ -53,14 +54,19 @@ def measure(folder: Path, *, record_count: int, worker_count: int) -> list[Measu
 @click.option("--uvloop", "with_uvloop", is_flag=True)
 @click.option("--ordered", is_flag=True)
 @click.option("--aggregate", is_flag=True)
+@click.option("--many", is_flag=True)
 @click.option("--boto3", "with_boto3", is_flag=True)
-def _main(*, port: int, record_count: int, with_uvloop: bool, ordered: bool, aggregate: bool, with_boto3: bool) -> None:
+def _main(
+    *, port: int, record_count: int, with_uvloop: bool, ordered: bool, aggregate: bool, many: bool, with_boto3: bool
+) -> None:
     """Put records and tell what it took, as JSON."""
     url = f"http://127.0.0.1:{port}"
     # As a program does that puts at such a rate: else each full collection walks through all that was imported.
     gc.freeze()
     if with_boto3:
         seconds, cpu_s = _put_by_boto3(url, record_count)
+    elif many:
+        seconds, cpu_s = asyncio.run(_put_many(url, record_count))
     elif with_uvloop:
         import uvloop  # noqa: PLC0415 - measured beside asyncio's own loop
 
@@ -77,6 +83,18 @@ async def _put(url: str, record_count: int, *, ordered: bool, aggregate: bool) -
         async with Producer(_STREAM, client=client, ordered=ordered, aggregate=aggregate) as producer:
             for number in range(record_count):
                 await producer.put(_DATA, f"key-{number % _KEY_COUNT}")
+        counters = producer.counters()
+        assert counters.record_count == record_count, counters
+        return time.perf_counter() - started_s, time.process_time() - cpu_s
+
+
+async def _put_many(url: str, record_count: int) -> tuple[float, float]:
+    async with KinesisClient(url) as client:
+        started_s, cpu_s = time.perf_counter(), time.process_time()
+        async with Producer(_STREAM, client=client) as producer:
+            for first in range(0, record_count, 500):
+                numbers = range(first, min(first + 500, record_count))
+                await producer.put_many([(_DATA, f"key-{number % _KEY_COUNT}") for number in numbers])
         counters = producer.counters()
         assert counters.record_count == record_count, counters
         return time.perf_counter() - started_s, time.process_time() - cpu_s

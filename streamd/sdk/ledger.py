@@ -35,9 +35,14 @@ class Ledger:
     def stored(self, members: Sequence[Parcel], places: Sequence[Stored]) -> None:
         """Tell members where they are stored."""
         for member, place in zip(members, places, strict=True):
-            future = member.future
+            future, lot = member.future, member.lot
+            if lot is not None:
+                lot.places[member.number] = place
+                lot.open_count -= 1
+                if not lot.open_count:
+                    lot.answer_if_ended()
             # Who stopped waiting has cancelled the future.
-            if not future.done():
+            elif not future.done():
                 future.set_result(place)
         born_s = [member.born_s for member in members]
         now_s = time.monotonic()
@@ -49,7 +54,9 @@ class Ledger:
     def failed(self, members: Sequence[Parcel], failure: Exception) -> None:
         """Tell members that they are given up."""
         for member in members:
-            if not member.future.done():
+            if member.lot is not None:
+                member.lot.failed(failure)
+            elif not member.future.done():
                 member.future.set_exception(failure)
         self._failed_record_count += len(members)
         self._close(members)

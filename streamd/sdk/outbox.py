@@ -47,6 +47,13 @@ class Outbox:
         self._ready_byte_count += parcel.byte_count
         return len(self._ready) >= self._count_max or self._ready_byte_count >= self._byte_count_max
 
+    def add_all(self, parcels: Sequence[Parcel]) -> bool:
+        """Take new parcels; tells whether there is a full batch."""
+        free = [parcel for parcel in parcels if not (parcel.order_keys and self._must_wait(parcel))]
+        self._ready.extend(free)
+        self._ready_byte_count += sum([parcel.byte_count for parcel in free])
+        return self.has_full_batch
+
     def take(self) -> list[Parcel]:
         """Give the next batch; they stay under way until they are ended or come again."""
         ready = self._ready

@@ -30,6 +30,7 @@ for as long as the producer lives and repeats; what is put anew after a failed f
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self
@@ -53,7 +54,7 @@ from streamd.sdk.counters import Counters
 from streamd.sdk.failures import ProducerClosed, RecordInvalid
 from streamd.sdk.ledger import Ledger
 from streamd.sdk.outbox import Outbox
-from streamd.sdk.parcels import RECORD_OVERHEAD_BYTE_COUNT, Parcel, Stored, members_of
+from streamd.sdk.parcels import RECORD_OVERHEAD_BYTE_COUNT, Lot, Parcel, Stored, members_of
 from streamd.sdk.room import Room
 from streamd.sdk.shipping import Shipping, ShippingConfig
 
@@ -192,6 +193,47 @@ class Producer:
             self._turn_count = 0
             await asyncio.sleep(0)
         return future
+
+    async def put_many(self, records: Sequence[tuple[bytes, str]]) -> "asyncio.Future[list[Stored]]":
+        """Admit records (data and key) in their order, as ``put`` does, and give one future for the places of all.
+
+        It is quicker than as many calls of ``put``. The future is answered once none of them is under way any more; it
+        raises what the first of those failed with that were given up, and then the others may be stored or not. Raises
+        RecordInvalid before anything is admitted, and ProducerClosed.
+        """
+        byte_counts = [len(data) + (len(key) if key.isascii() else len(key.encode())) for data, key in records]
+        for (_, key), byte_count in zip(records, byte_counts, strict=True):
+            if not (0 < len(key) <= PARTITION_KEY_LENGTH_MAX and byte_count <= _RECORD_BYTE_COUNT_MAX):
+                raise _refusal(key, byte_count)
+        lot = Lot(self._loop.create_future(), record_count=len(records))
+        try:
+            for part in self._room.parts(byte_counts, each_byte_count=RECORD_OVERHEAD_BYTE_COUNT):
+                if not self._room.take(part.byte_count):
+                    await self._room.wait(part.byte_count)
+                if not self._is_open:
+                    self._room.give(part.byte_count)
+                    raise ProducerClosed(f"the producer of {self.stream} is closed")
+                self._admit(records, byte_counts, part.numbers, lot)
+                if part.numbers.stop < len(records):
+                    await asyncio.sleep(0)
+        finally:
+            # Interrupted, too: those who flush wait for what was admitted.
+            lot.whole()
+        return lot.future
+
+    def _admit(
+        self, records: Sequence[tuple[bytes, str]], byte_counts: Sequence[int], numbers: range, lot: Lot
+    ) -> None:
+        """Admit the records of a lot that have these numbers, whose room is taken already."""
+        is_ordered, future, born_s = self._is_ordered, lot.future, _monotonic()
+        parcels: list[Parcel] = []
+        for number in numbers:
+            data, key = records[number]
+            order_keys = (key,) if is_ordered else ()
+            parcels.append(Parcel(data, key, None, byte_counts[number], born_s, future, order_keys, lot, number))
+        self._ledger.open_count += len(parcels)
+        lot.open_count += len(parcels)
+        self._shipping.add_all(parcels)
 
     async def flush(self) -> None:
         """Send what was admitted until now, without lingering, and wait until all of it is stored or given up."""

@@ -2,8 +2,22 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
-__all__ = ["Room"]
+__all__ = ["Part", "Room"]
+
+# Of many things each part takes a share of the room only, so that others leave it while the next ones wait.
+_SHARE: Final = 4
+# What takes a part in does so in one go: this many keep others waiting for less than a millisecond.
+_PART_COUNT_MAX: Final = 500
+
+
+class Part(NamedTuple):
+    """Some of many things, by their numbers, and the room that they take together."""
+
+    numbers: range
+    byte_count: int
 
 
 class Room:
@@ -22,6 +36,19 @@ class Room:
             return False
         self.byte_count += byte_count
         return True
+
+    def parts(self, byte_counts: Sequence[int], *, each_byte_count: int) -> Iterator[Part]:
+        """Divide things of these sizes, and so much more for each, into parts that fit, or are single things."""
+        start = 0
+        while start < len(byte_counts):
+            stop = min(start + _PART_COUNT_MAX, len(byte_counts))
+            while True:
+                byte_count = sum(byte_counts[start:stop]) + each_byte_count * (stop - start)
+                if byte_count <= self._byte_count_max // _SHARE or stop - start == 1:
+                    break
+                stop = start + (stop - start) // 2
+            yield Part(range(start, stop), byte_count)
+            start = stop
 
     async def wait(self, byte_count: int) -> None:
         """Take room when it is there. Cancelled, it takes none."""

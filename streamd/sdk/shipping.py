@@ -87,6 +87,14 @@ class Shipping:
         if is_full or self._timer is None:
             self._dispatch()
 
+    def add_all(self, parcels: Sequence[Parcel]) -> None:
+        """Send parcels when their turn comes."""
+        if self._packer is not None:
+            parcels = [packed for parcel in parcels for packed in self._packer.add(parcel)]
+        is_full = self._outbox.add_all(parcels)
+        if is_full or self._timer is None:
+            self._dispatch()
+
     def hurry(self, *, begins: bool) -> None:
         """Send without lingering, from when one of those who want it begins until the last one ends."""
         self._hurry_count += 1 if begins else -1

@@ -75,3 +75,16 @@ async def test_there_is_no_room_after_the_end() -> None:
 
     with pytest.raises(ProducerClosed):
         await waiter
+
+
+def test_many_things_are_divided_into_parts_that_leave_room_for_others() -> None:
+    room = Room(4_000)
+    byte_counts = [100] * 30 + [5_000] + [1] * 1_200
+
+    parts = list(room.parts(byte_counts, each_byte_count=10))
+
+    assert [number for part in parts for number in part.numbers] == list(range(len(byte_counts)))
+    sums = [sum(byte_counts[number] + 10 for number in part.numbers) for part in parts]
+    assert [part.byte_count for part in parts] == sums
+    assert all(part.byte_count <= 1_000 or len(part.numbers) == 1 for part in parts)
+    assert max(len(part.numbers) for part in Room(1_000_000).parts([1] * 1_200, each_byte_count=10)) == 500
