@@ -47,7 +47,7 @@ FILE_OPENERS = {
     "streamd/cli": "reads the files and the stdin that the user names on the command line",
     "streamd/functions/sandbox": "reads /proc, and makes, mounts and shows the folders that a process needs",
     "streamd/sdk/aws_files.py": "reads the two files in which users of AWS keep their settings",
-    "streamd/demo": "reads the user's posts and keeps the consumers' checkpoints, as a user's program would",
+    "streamd/demo": "reads the user's posts and keeps its consumer's checkpoints, as a user's program would",
 }
 ENVIRONMENT_READERS = {
     "streamd/cli": "the command line reads the settings once and hands them on",

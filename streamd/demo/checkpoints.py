@@ -1,9 +1,9 @@
 """Checkpoints: how far each shard was read, and what was counted up to there, in one SQLite file.
 
-The place and the counts of a batch are saved in one transaction, so that a consumer that dies at any moment
-goes on exactly where its counts end: nothing is lost and nothing is counted twice. The counts grow in the
-file and not in memory. SQLite because its transactions are what this needs, and because it is a file that
-users can look into.
+The place and the counts of a batch are saved in one transaction, and only for the newest lease of the shard: whoever
+comes after a consumer that died or lost its lease at any moment goes on exactly where its counts end: nothing is
+lost and nothing is counted twice. The counts grow in the file and not in memory. SQLite because its transactions are
+what this needs, and because it is a file that users can look into.
 
 All of it runs on one thread of its own: SQLite blocks, and one writer at a time is all it allows.
 """
@@ -38,8 +38,8 @@ _Result = TypeVar("_Result")
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS place (
-    shard TEXT PRIMARY KEY, sequence_number TEXT, index_by_producer TEXT NOT NULL,
-    post_count INTEGER NOT NULL, fingerprint_sum TEXT NOT NULL
+    shard TEXT PRIMARY KEY, epoch INTEGER NOT NULL, sequence_number TEXT, index_by_producer TEXT NOT NULL DEFAULT '[]',
+    post_count INTEGER NOT NULL DEFAULT 0, fingerprint_sum TEXT NOT NULL DEFAULT '0'
 );
 CREATE TABLE IF NOT EXISTS mention (
     name TEXT NOT NULL, minute INTEGER NOT NULL, shard TEXT NOT NULL, post_count INTEGER NOT NULL,
@@ -54,7 +54,7 @@ _CHUNK_BYTE_COUNT: Final = CHUNK_POST_COUNT // 8
 
 
 class Checkpoints:
-    """The file of checkpoints; use it inside ``async with``, and share it between the consumers.
+    """The file of checkpoints; use it inside ``async with``, and share it between those who count.
 
     Every coroutine may raise CheckpointsFailed.
     """
@@ -79,9 +79,16 @@ class Checkpoints:
         """Give how far a shard was read: its start if nothing was saved."""
         return await self._on_thread(lambda: self._place_of(shard_id))
 
-    async def save(self, shard_id: str, tally: BatchTally) -> None:
-        """Add a batch to the counts and move the shard's place behind it: both, or neither."""
-        await self._on_thread(lambda: self._save(shard_id, tally))
+    async def claim(self, shard_id: str, *, epoch: int) -> Place:
+        """Give how far a shard was read; nothing of an older epoch is saved from here on."""
+        return await self._on_thread(lambda: self._claim(shard_id, epoch))
+
+    async def save(self, shard_id: str, tally: BatchTally, *, epoch: int) -> bool:
+        """Add a batch to the counts and move the shard's place behind it: both, or neither.
+
+        Tells whether it did: not when the shard was never claimed for this epoch, or since for a newer one.
+        """
+        return await self._on_thread(lambda: self._save(shard_id, tally, epoch))
 
     async def totals(self) -> StreamTotals:
         """Sum up all shards. What it gives reads on demand, so use it inside the same ``async with``."""
@@ -117,31 +124,43 @@ class Checkpoints:
         indices = dict(orjson.loads(index_by_producer))
         return Place(sequence_number, indices)
 
-    def _save(self, shard_id: str, tally: BatchTally) -> None:
+    def _claim(self, shard_id: str, epoch: int) -> Place:
+        self._rows(
+            "INSERT INTO place (shard, epoch) VALUES (?, ?)"
+            " ON CONFLICT DO UPDATE SET epoch = excluded.epoch WHERE epoch < excluded.epoch",
+            shard_id,
+            epoch,
+        )
+        return self._place_of(shard_id)
+
+    def _save(self, shard_id: str, tally: BatchTally, epoch: int) -> bool:
         assert self._database is not None, "checkpoints are used inside `async with`"
         self._database.execute("BEGIN IMMEDIATE")
         try:
-            self._add_counts(shard_id, tally)
-            self._add_faults([*tally.faults, *self._add_seen(shard_id, tally)])
+            query = "SELECT post_count, fingerprint_sum FROM place WHERE shard = ? AND epoch = ?"
+            rows = self._rows(query, shard_id, epoch)
+            for post_count, fingerprint_sum in rows:
+                self._add_counts(shard_id, tally, post_count=post_count, fingerprint_sum=int(fingerprint_sum))
+                self._add_faults([*tally.faults, *self._add_seen(shard_id, tally)])
         except BaseException:
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
+        return bool(rows)
 
-    def _add_counts(self, shard_id: str, tally: BatchTally) -> None:
+    def _add_counts(self, shard_id: str, tally: BatchTally, *, post_count: int, fingerprint_sum: int) -> None:
         assert self._database is not None, "checkpoints are used inside `async with`"
-        rows = self._rows("SELECT post_count, fingerprint_sum FROM place WHERE shard = ?", shard_id)
-        post_count, fingerprint_sum = rows[0] if rows else (0, "0")
         self._database.execute(
-            "INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)",
+            "UPDATE place SET sequence_number = ?, index_by_producer = ?, post_count = ?, fingerprint_sum = ?"
+            " WHERE shard = ?",
             (
-                shard_id,
                 tally.place.sequence_number,
                 # A list of pairs: the keys of a JSON object would come back as strings.
                 orjson.dumps(list(tally.place.index_by_producer.items())).decode(),
                 post_count + tally.post_count,
                 # As text, because SQLite's integers have a sign.
-                str((int(fingerprint_sum) + tally.fingerprint_sum) % FINGERPRINT_MODULUS),
+                str((fingerprint_sum + tally.fingerprint_sum) % FINGERPRINT_MODULUS),
+                shard_id,
             ),
         )
         self._database.executemany(

@@ -14,7 +14,6 @@ __all__ = [
     "InputChanged",
     "NameUnusable",
     "PostInvalid",
-    "PostsRefused",
 ]
 
 
@@ -37,19 +36,6 @@ class PostInvalid(StreamdError):
 
 class InputChanged(StreamdError):
     """The file of posts was not the same when it was read again, so nothing can be verified against it."""
-
-
-class PostsRefused(StreamdError):
-    """The daemon went on refusing posts for longer than a producer waits."""
-
-    def __init__(self, *, post_count: int, attempt_count: int, reason: str) -> None:
-        super().__init__(post_count, attempt_count, reason)
-        self.post_count = post_count
-        self.attempt_count = attempt_count
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.post_count} posts were refused {self.attempt_count} times: {self.reason}"
 
 
 class CheckpointsFailed(StreamdError):

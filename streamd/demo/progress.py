@@ -29,8 +29,7 @@ class Progress:
     minute_last: int = 0
     lag_ms_by_shard: dict[str, int] = field(default_factory=dict)
     lag_ms_max: int = 0
-    refused_entries: int = 0
-    consumer_restarts: int = 0
+    entries_put_again: int = 0
     is_verifying: bool = False
     function_posts: int = 0
     function_mentions: Counter[str] = field(default_factory=Counter)

@@ -1,10 +1,10 @@
 """The replay: takes posts from the input, at the pace asked for, and puts them into the stream in order.
 
-One task reads the input and deals the posts out to producers by their user; each producer has one PutRecords
-under way at a time, and sends again what was refused before it sends anything newer. So the posts of a user
-stay in order: streamd refuses or takes the entries of one shard in one request together. (Kinesis may take a
-later one and refuse an earlier one; there, only a request with no more than one post of a user would keep
-their order.)
+One task reads the input and deals the posts out to producers by their user; each producer has one request under way at
+a time, and puts nothing newer before all of it is stored, what was refused too. So the posts of a user stay in order:
+streamd refuses or takes the entries of one shard in one request together. (Kinesis may take a later one and refuse an
+earlier one; there, only ``ordered=True`` would keep their order. It keeps that of a user, and what is verified here is
+more: that of all posts of a producer in a shard.)
 
 Bounded everywhere: a few pieces of input, and two batches for each producer, are in memory; full means wait.
 """
@@ -13,43 +13,33 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 
-from streamd.demo.failures import PostsRefused
 from streamd.demo.posts import Post
 from streamd.demo.progress import Progress
 from streamd.demo.reading import ReadAhead
 from streamd.demo.records import SentPost, encode_post, producer_of
 from streamd.demo.verify import DirectCount
+from streamd.sdk.client import KinesisClient
+from streamd.sdk.producer import Producer
 
-__all__ = ["RecordSink", "Replay"]
+__all__ = ["Replay"]
 
 # The bounds of PutRecords, the bytes with room to spare.
 ENTRY_COUNT_MAX: Final = 500
 BATCH_BYTE_COUNT_MAX: Final = 4 * 1_048_576
-# Several seconds of refusals in all: a daemon that restarts is back before that.
-PUT_ATTEMPT_COUNT_MAX: Final = 12
+# A daemon that restarts is back before that.
+GIVE_UP_AFTER_S: Final = 10.0
 
 _BATCHES_WAITING_MAX: Final = 2
-_PAUSE_S_BASE: Final = 0.02
-_PAUSE_S_MAX: Final = 1.0
 # Posts are let go this often when a pace is asked for: often enough to look steady, seldom enough to fill
 # batches.
 _TICK_S: Final = 0.05
 
-Entry = dict[str, Any]
-
-
-class RecordSink(Protocol):
-    """What takes records: the SDK's client, or a list in a test."""
-
-    async def put_records(self, stream: str, entries: Sequence[Entry]) -> dict[str, Any]:
-        """Put entries and give the answer of PutRecords."""
-
 
 @dataclass(slots=True)
 class _Batch:
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[tuple[bytes, str]] = field(default_factory=list)
     byte_count: int = 0
 
 
@@ -58,21 +48,21 @@ class Replay:
 
     def __init__(
         self,
-        sink: RecordSink,
+        client: KinesisClient,
         *,
         stream: str,
         producer_count: int,
         posts_per_s: float | None,
         progress: Progress,
         count_while_reading: DirectCount | None,
-        put_attempt_count_max: int = PUT_ATTEMPT_COUNT_MAX,
+        give_up_after_s: float = GIVE_UP_AFTER_S,
     ) -> None:
-        self._sink = sink
+        self._client = client
         self._stream = stream
         self._posts_per_s = posts_per_s
         self._progress = progress
         self._direct = count_while_reading
-        self._put_attempt_count_max = put_attempt_count_max
+        self._give_up_after_s = give_up_after_s
         self._batches = [_Batch() for _ in range(producer_count)]
         self._queues: list[asyncio.Queue[_Batch | None]] = [
             asyncio.Queue(_BATCHES_WAITING_MAX) for _ in range(producer_count)
@@ -82,7 +72,7 @@ class Replay:
     async def run(self, read: Callable[[], Iterator[Sequence[Post]]]) -> None:
         """Put the whole input; returns when its last post was acknowledged.
 
-        Raises PostsRefused, and whatever reading the input or calling the daemon raises.
+        Raises whatever reading the input raises, and with what posts were refused for longer than a producer waits.
         """
         async with asyncio.TaskGroup() as group:
             for queue in self._queues:
@@ -128,7 +118,7 @@ class Replay:
             if len(batch.entries) == ENTRY_COUNT_MAX or batch.byte_count + byte_count > BATCH_BYTE_COUNT_MAX:
                 await self._hand_over(producer)
                 batch = self._batches[producer]
-            batch.entries.append({"Data": data, "PartitionKey": post.user})
+            batch.entries.append((data, post.user))
             batch.byte_count += byte_count
 
     async def _flush(self) -> None:
@@ -141,24 +131,16 @@ class Replay:
         self._batches[producer] = _Batch()
 
     async def _produce(self, queue: asyncio.Queue[_Batch | None]) -> None:
-        while (batch := await queue.get()) is not None:
-            await self._put(batch.entries)
-
-    async def _put(self, entries: Sequence[Entry]) -> None:
-        """Put a batch until all of it is acknowledged. Raises PostsRefused when that takes too long."""
-        reason = ""
-        for attempt in range(self._put_attempt_count_max):
-            answer = await self._sink.put_records(self._stream, entries)
-            refused = [
-                (entry, result)
-                for entry, result in zip(entries, answer["Records"], strict=True)
-                if result.get("ErrorCode")
-            ]
-            self._progress.posts_put += len(entries) - len(refused)
-            if not refused:
-                return
-            self._progress.refused_entries += len(refused)
-            reason = f"{refused[0][1]['ErrorCode']}: {refused[0][1].get('ErrorMessage', '')}"
-            entries = [entry for entry, _ in refused]
-            await asyncio.sleep(min(_PAUSE_S_MAX, _PAUSE_S_BASE * 2**attempt))
-        raise PostsRefused(post_count=len(entries), attempt_count=self._put_attempt_count_max, reason=reason)
+        # A batch fills a request, or is all there is: nothing is gained by waiting for more.
+        producer = Producer(
+            self._stream,
+            client=self._client,
+            linger_ms=0,
+            request_count_max=1,
+            give_up_after_s=self._give_up_after_s,
+        )
+        async with producer:
+            while (batch := await queue.get()) is not None:
+                await (await producer.put_many(batch.entries))
+                self._progress.posts_put += len(batch.entries)
+        self._progress.entries_put_again += producer.counters().retried_record_count

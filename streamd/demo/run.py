@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from streamd.demo.alerts import AlertReader
 from streamd.demo.checkpoints import Checkpoints
-from streamd.demo.consumer import Consumer
 from streamd.demo.deployment import deploy_counter
 from streamd.demo.failures import DaemonFailed
 from streamd.demo.inputs import PostInput
 from streamd.demo.mentions import MentionFinder
 from streamd.demo.own_daemon import own_daemon
+from streamd.demo.post_reader import PostReader
 from streamd.demo.progress import Progress
 from streamd.demo.replay import Replay
 from streamd.demo.summary import Summary
@@ -101,8 +101,7 @@ async def _run_pipeline(
         names=plan.finder.names,
         mentions=totals.mentions,
         shard_count=len(spans),
-        refused_entries=progress.refused_entries,
-        consumer_restarts=progress.consumer_restarts,
+        entries_put_again=progress.entries_put_again,
         lag_ms_max=progress.lag_ms_max,
         fault_count_by_kind=faults.count_by_kind,
         faults=faults.first,
@@ -120,7 +119,7 @@ async def _replay_and_count(
     spans: Sequence[ShardSpan],
     direct: DirectCount,
 ) -> None:
-    """Put the posts, and read them back with a consumer for each shard, to the last one."""
+    """Put the posts, and read them back to the last one."""
     all_put = asyncio.Event()
     replay = Replay(
         client,
@@ -130,17 +129,12 @@ async def _replay_and_count(
         progress=progress,
         count_while_reading=None if plan.posts.is_rereadable else direct,
     )
+    reader = PostReader(
+        client, stream=STREAM, spans=spans, finder=plan.finder, checkpoints=checkpoints, progress=progress
+    )
     async with asyncio.TaskGroup() as group:
-        for span in spans:
-            consumer = Consumer(
-                client,
-                stream=STREAM,
-                span=span,
-                finder=plan.finder,
-                checkpoints=checkpoints,
-                progress=progress,
-            )
-            group.create_task(consumer.run(all_put))
+        group.create_task(reader.run(all_put))
+        await reader.has_begun.wait()
         await replay.run(plan.posts.read)
         all_put.set()
 

@@ -81,8 +81,8 @@ def show_summary(summary: Summary, console: Console) -> None:
     console.print(
         f"{summary.post_count:,} posts from {summary.input_label} in {summary.elapsed_s:.1f} s:"
         f" {summary.posts_per_s:,.0f} posts/s through {summary.shard_count} {shards},"
-        f" consumers at most {summary.lag_ms_max:,} ms behind,"
-        f" {summary.refused_entries:,} entries put again, {summary.consumer_restarts:,} consumer restarts",
+        f" consumer at most {summary.lag_ms_max:,} ms behind,"
+        f" {summary.entries_put_again:,} entries put again",
         soft_wrap=True,
         highlight=False,
         markup=False,
@@ -96,7 +96,7 @@ def _show_verdict(summary: Summary, console: Console) -> None:
     if summary.is_verified:
         console.print(
             f"verified: all {summary.post_count:,} posts were read once, unchanged and in order, and both counts of"
-            f" mentions, the consumers' and that of the function's {summary.alert_count:,} alerts, agree with a direct"
+            f" mentions, the consumer's and that of the function's {summary.alert_count:,} alerts, agree with a direct"
             " count of the input",
             style="green",
             soft_wrap=True,

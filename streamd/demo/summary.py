@@ -23,8 +23,7 @@ class Summary:
     names: tuple[str, ...]
     mentions: Mapping[MentionKey, int]
     shard_count: int
-    refused_entries: int
-    consumer_restarts: int
+    entries_put_again: int
     lag_ms_max: int
     fault_count_by_kind: Mapping[FaultKind, int]
     faults: Sequence[Fault]
@@ -64,8 +63,7 @@ def summary_document(summary: Summary) -> dict[str, Any]:
         "shards": summary.shard_count,
         "mentions": {name: _mentions_document(summary.by_minute(name)) for name in summary.names},
         "lag_ms_max": summary.lag_ms_max,
-        "entries_put_again": summary.refused_entries,
-        "consumer_restarts": summary.consumer_restarts,
+        "entries_put_again": summary.entries_put_again,
         "function": {"alerts": summary.alert_count, "mentions": dict(summary.function_mentions)},
         "faults": {kind.value.replace(" ", "_"): summary.fault_count_by_kind.get(kind, 0) for kind in FaultKind},
         "fault_sentences": [fault.sentence for fault in summary.faults],

@@ -18,6 +18,7 @@ from typing import Final
 from streamd.demo.mentions import MentionFinder
 from streamd.demo.posts import Post
 from streamd.demo.records import FINGERPRINT_MODULUS, SentPost, decode_post, fingerprint_of
+from streamd.sdk.batch import Record
 
 __all__ = [
     "CHUNK_POST_COUNT",
@@ -30,7 +31,6 @@ __all__ = [
     "MentionKey",
     "Place",
     "ShardSpan",
-    "StoredRecord",
     "StreamTotals",
     "judge",
     "judge_function",
@@ -66,15 +66,6 @@ class Fault:
 
     kind: FaultKind
     sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A record as a consumer receives it."""
-
-    sequence_number: str
-    key: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +150,7 @@ class StreamTotals:
     bits_of_chunk: Callable[[int], Sequence[int]]
 
 
-def tally_batch(records: Iterable[StoredRecord], place: Place, *, span: ShardSpan, finder: MentionFinder) -> BatchTally:
+def tally_batch(records: Iterable[Record], place: Place, *, span: ShardSpan, finder: MentionFinder) -> BatchTally:
     """Count a batch of records that was read after the place."""
     tally = BatchTally(place)
     sequence_number = place.sequence_number
@@ -252,7 +243,7 @@ def _offsets_of(bits: int) -> Iterator[int]:
         bits ^= lowest
 
 
-def _faults_of_key(key: str, sent: SentPost, span: ShardSpan) -> list[Fault]:
+def _faults_of_key(key: str | None, sent: SentPost, span: ShardSpan) -> list[Fault]:
     if key != sent.post.user:
         sentence = f"post {sent.index} of {sent.post.user} came under the key {key}"
         return [Fault(FaultKind.ALTERED, sentence)]

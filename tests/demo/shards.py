@@ -1,24 +1,26 @@
-"""A shard in memory that can misbehave: what the demo's consumers and producers are tried on without a daemon."""
+"""Records as the demo stores them, and a Kinesis in memory whose reads fail."""
 
-import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from streamd.demo.posts import Post
 from streamd.demo.records import SentPost, encode_post, producer_of
-from streamd.sdk.client import IteratorType, ServiceUnreachable
+from streamd.sdk.batch import Record
+from streamd.sdk.client import KinesisClient, ServiceUnreachable
+from streamd.sdk.testing import MemoryKinesis
 
-__all__ = ["MemoryShard", "record_of", "records_of"]
+__all__ = ["FaultyKinesis", "make_stream_of", "record_of", "records_of"]
 
 SEQUENCE_NUMBER_BASE = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_800
+_PUT_COUNT_MAX = 500
 
 
-def record_of(position: int, data: bytes, key: str) -> dict[str, Any]:
-    """Make a record as GetRecords gives it."""
-    return {"SequenceNumber": str(SEQUENCE_NUMBER_BASE + position), "Data": data, "PartitionKey": key}
+def record_of(position: int, data: bytes, key: str) -> Record:
+    """Make a record as a consumer gets it."""
+    return Record(data, key, str(SEQUENCE_NUMBER_BASE + position), 0)
 
 
-def records_of(posts: Iterable[Post], *, producer_count: int = 1) -> list[dict[str, Any]]:
+def records_of(posts: Iterable[Post], *, producer_count: int = 1) -> list[Record]:
     """Make the records that a faultless daemon would give for a whole input that fits one shard."""
     records = []
     for index, post in enumerate(posts):
@@ -27,48 +29,27 @@ def records_of(posts: Iterable[Post], *, producer_count: int = 1) -> list[dict[s
     return records
 
 
-class MemoryShard:
-    """A list of records behind the calls of the SDK's client; reads fail at the calls it is told."""
+class FaultyKinesis(MemoryKinesis):
+    """Cuts off the reads of batches that it is told, counted from 1."""
 
-    def __init__(
-        self, records: list[dict[str, Any]], *, batch_size: int = 50, failing_reads: Iterable[int] = ()
-    ) -> None:
-        self.records = records
+    def __init__(self, *, failing_reads: Iterable[int]) -> None:
+        super().__init__()
         self.read_count = 0
-        self.fifth_read = asyncio.Event()
-        self._batch_size = batch_size
         self._failing_reads = frozenset(failing_reads)
 
-    async def get_shard_iterator(
-        self,
-        stream: str,
-        shard_id: str,
-        iterator_type: IteratorType = "TRIM_HORIZON",
-        *,
-        sequence_number: str | None = None,
-    ) -> str:
-        """Give the index of the record that is read next."""
-        assert (stream, shard_id) == ("posts", "shard-0")
-        if iterator_type == "TRIM_HORIZON":
-            return "0"
-        numbers = [record["SequenceNumber"] for record in self.records]
-        assert sequence_number is not None
-        return str(numbers.index(sequence_number) + 1)
-
     async def get_records(self, iterator: str, *, limit: int | None = None, wait_ms: int = 0) -> dict[str, Any]:
-        """Give the next few records."""
-        assert limit is None or limit >= self._batch_size
-        assert wait_ms >= 0
-        self.read_count += 1
-        if self.read_count == 5:
-            self.fifth_read.set()
-        await asyncio.sleep(0)
-        if self.read_count in self._failing_reads:
+        """Read, or fail; a look at a single record is no read of a batch."""
+        self.read_count += limit != 1
+        if limit != 1 and self.read_count in self._failing_reads:
             raise ServiceUnreachable("http://shard.example", "cut off")
-        start = int(iterator)
-        end = min(start + self._batch_size, len(self.records))
-        return {
-            "Records": self.records[start:end],
-            "NextShardIterator": str(end),
-            "MillisBehindLatest": len(self.records) - end,
-        }
+        return await super().get_records(iterator, limit=limit, wait_ms=wait_ms)
+
+
+async def make_stream_of(client: KinesisClient, posts: Sequence[Post]) -> None:
+    """Make the stream ``posts`` of one shard that holds these."""
+    await client.create_stream("posts", shard_count=1)
+    await client.wait_until_active("posts")
+    entries = [{"Data": record.data, "PartitionKey": record.key} for record in records_of(posts)]
+    for start in range(0, len(entries), _PUT_COUNT_MAX):
+        answer = await client.put_records("posts", entries[start : start + _PUT_COUNT_MAX])
+        assert answer["FailedRecordCount"] == 0

@@ -2,26 +2,32 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from streamd.demo.checkpoints import Checkpoints
-from streamd.demo.consumer import Consumer
-from streamd.demo.failures import PostsRefused
 from streamd.demo.generator import generate_posts
 from streamd.demo.inputs import generated_input
 from streamd.demo.mentions import MentionFinder
 from streamd.demo.phrases import DEFAULT_NAMES
+from streamd.demo.post_reader import PostReader
 from streamd.demo.posts import Post
 from streamd.demo.progress import Progress
 from streamd.demo.records import decode_post
 from streamd.demo.replay import BATCH_BYTE_COUNT_MAX, ENTRY_COUNT_MAX, Replay
 from streamd.demo.verify import DirectCount, ShardSpan, judge
+from streamd.sdk.answers import Answer
+from streamd.sdk.base64_text import b64decode
 from streamd.sdk.client import KinesisClient
+from streamd.sdk.credentials import CREDENTIALS_STAND_IN as KEYS
+from streamd.sdk.credentials import FixedCredentials
+from streamd.sdk.failures import Throttled
+from streamd.sdk.transport import Transport
 from tests.daemons import Daemon
 
 __all__: list[str] = []
@@ -29,19 +35,24 @@ __all__: list[str] = []
 FINDER = MentionFinder(DEFAULT_NAMES)
 
 
-class _Sink:
+class _Sink(Transport):
     """Takes entries into a list; of every few requests it refuses the entries of one shard of four."""
 
     def __init__(self, *, refuses_every: int = 0) -> None:
+        super().__init__(
+            "http://sink.invalid", region="us-east-1", credentials=FixedCredentials(KEYS), connection_count_max=64
+        )
         self.taken: list[dict[str, Any]] = []
         self.requests: list[list[dict[str, Any]]] = []
         self._refuses_every = refuses_every
 
-    async def put_records(self, stream: str, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    async def _send(self, body: bytes, headers: Mapping[str, str], *, wait_ms: int) -> Answer:  # noqa: ARG002 - as it is asked
         """Take what it does not refuse."""
-        assert stream == "posts"
+        document = orjson.loads(body)
+        assert document["StreamName"] == "posts"
         await asyncio.sleep(0)
-        self.requests.append(list(entries))
+        entries = [entry | {"Data": b64decode(entry["Data"])} for entry in document["Records"]]
+        self.requests.append(entries)
         count = len(self.requests)
         shard_refused = count % 4 if self._refuses_every and count % self._refuses_every == 0 else None
         results: list[dict[str, Any]] = []
@@ -52,7 +63,15 @@ class _Sink:
                 self.taken.append(entry)
                 results.append({"SequenceNumber": str(len(self.taken)), "ShardId": "shard-0"})
         refused_count = sum("ErrorCode" in result for result in results)
-        return {"FailedRecordCount": refused_count, "Records": results}
+        return Answer(200, {}, orjson.dumps({"FailedRecordCount": refused_count, "Records": results}))
+
+
+class _SinkClient(KinesisClient):
+    """A client whose calls come to a sink."""
+
+    def __init__(self, sink: _Sink) -> None:
+        super().__init__("http://sink.invalid", region="us-east-1", credentials=KEYS)
+        self._transport = sink
 
 
 def _posts(count: int) -> list[Post]:
@@ -67,7 +86,7 @@ def _replay(sink: _Sink, **settings: Any) -> Replay:
         "progress": Progress(),
         "count_while_reading": None,
     }
-    return Replay(sink, **(defaults | settings))
+    return Replay(_SinkClient(sink), **(defaults | settings))
 
 
 async def test_posts_of_a_user_stay_in_order_although_some_are_refused() -> None:
@@ -85,7 +104,7 @@ async def test_posts_of_a_user_stay_in_order_although_some_are_refused() -> None
         posts_by_user[post.user].append(post)
     assert taken_by_user == posts_by_user
     assert progress.posts_put == 8_000
-    assert progress.refused_entries > 0
+    assert progress.entries_put_again > 0
 
 
 async def test_a_request_keeps_within_the_bounds_of_its_operation() -> None:
@@ -105,13 +124,14 @@ async def test_a_service_that_goes_on_refusing_ends_the_replay() -> None:
     post = Post("mira", "hello", 0)
     refused = sum(post.user.encode()) % 4
     sink = _Sink(refuses_every=1)
+    # As many requests as let the next one refuse this user's shard, and no time to repeat it.
     sink.requests = [[]] * (refused + 3)
-    replay = _replay(sink, put_attempt_count_max=1)
+    replay = _replay(sink, give_up_after_s=0)
 
     with pytest.raises(ExceptionGroup) as failed:
         await replay.run(lambda: iter([[post]] * 8))
 
-    assert failed.group_contains(PostsRefused, match="ProvisionedThroughputExceededException: no")
+    assert failed.group_contains(Throttled, match="no")
 
 
 async def test_an_input_that_fails_ends_the_replay() -> None:
@@ -135,7 +155,7 @@ async def test_an_input_is_counted_while_it_is_read() -> None:
     assert counted_while_reading == counted_after
 
 
-async def test_consumers_killed_again_and_again_on_a_real_daemon_lose_and_repeat_nothing(
+async def test_readers_killed_again_and_again_on_a_real_daemon_lose_and_repeat_nothing(
     tmp_path: Path, daemon: Daemon, stream_name: str
 ) -> None:
     posts = generated_input(4, DEFAULT_NAMES, post_count=12_000)
@@ -155,17 +175,16 @@ async def test_consumers_killed_again_and_again_on_a_real_daemon_lose_and_repeat
 
         async def run_until_killed(posts_until_death: int | None) -> int:
             progress = _Killing(posts_until_death)
-            async with Checkpoints(path) as checkpoints, asyncio.TaskGroup() as consumers:
-                for span in spans:
-                    consumer = Consumer(
-                        client,
-                        stream=stream_name,
-                        span=span,
-                        finder=FINDER,
-                        checkpoints=checkpoints,
-                        progress=progress,
-                    )
-                    progress.tasks.append(consumers.create_task(consumer.run(all_put)))
+            async with Checkpoints(path) as checkpoints, asyncio.TaskGroup() as readers:
+                reader = PostReader(
+                    client,
+                    stream=stream_name,
+                    spans=spans,
+                    finder=FINDER,
+                    checkpoints=checkpoints,
+                    progress=progress,
+                )
+                progress.task = readers.create_task(reader.run(all_put))
             return progress.posts_read
 
         async with asyncio.TaskGroup() as group:
@@ -186,21 +205,21 @@ async def test_consumers_killed_again_and_again_on_a_real_daemon_lose_and_repeat
 
 
 class _Killing(Progress):
-    """Cancels all consumers once so many posts were counted."""
+    """Cancels the reader once so many posts were counted."""
 
-    __slots__ = ("_posts_until_death", "tasks")
+    __slots__ = ("_posts_until_death", "task")
 
     def __init__(self, posts_until_death: int | None) -> None:
         super().__init__()
-        self.tasks: list[asyncio.Task[None]] = []
+        self.task: asyncio.Task[None] | None = None
         self._posts_until_death = posts_until_death
 
     def note_lag(self, shard_id: str, lag_ms: int) -> None:
         """Kill when it is time."""
         super().note_lag(shard_id, lag_ms)
         if self._posts_until_death is not None and self.posts_read >= self._posts_until_death:
-            for task in self.tasks:
-                task.cancel()
+            assert self.task is not None
+            self.task.cancel()
 
 
 def _replay_into(client: KinesisClient, stream_name: str) -> Replay:

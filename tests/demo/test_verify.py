@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -20,19 +19,18 @@ from streamd.demo.verify import (
     DirectCount,
     FaultKind,
     FaultList,
-    Place,
     ShardSpan,
-    StoredRecord,
     judge,
     tally_batch,
 )
+from streamd.sdk.batch import Record
 from tests.demo.shards import record_of, records_of
 
 __all__: list[str] = []
 
 SPAN = ShardSpan("shard-0", 0, 2**128 - 1)
 FINDER = MentionFinder(DEFAULT_NAMES)
-Records = list[dict[str, Any]]
+Records = list[Record]
 
 
 def _posts(count: int) -> list[Post]:
@@ -52,14 +50,10 @@ async def _verdict(
     """Count the records of each shard in batches, and judge them against the posts."""
     async with Checkpoints(path / "checkpoints.sqlite") as checkpoints:
         for number, records in enumerate(shards):
-            place = Place()
+            place = await checkpoints.claim(f"shard-{number}", epoch=1)
             for start in range(0, len(records), batch_size):
-                batch = [
-                    StoredRecord(record["SequenceNumber"], record["PartitionKey"], record["Data"])
-                    for record in records[start : start + batch_size]
-                ]
-                tally = tally_batch(batch, place, span=span, finder=FINDER)
-                await checkpoints.save(f"shard-{number}", tally)
+                tally = tally_batch(records[start : start + batch_size], place, span=span, finder=FINDER)
+                assert await checkpoints.save(f"shard-{number}", tally, epoch=1)
                 place = tally.place
         return judge(_direct(posts), await checkpoints.totals())
 
@@ -83,12 +77,12 @@ def _drop_the_last(records: Records) -> None:
 
 
 def _repeat_at_once(records: Records) -> None:
-    records.insert(641, record_of(10_000, records[640]["Data"], records[640]["PartitionKey"]))
+    records.insert(641, record_of(10_000, records[640].data, records[640].key or ""))
     _renumber(records)
 
 
 def _repeat_later(records: Records) -> None:
-    records.append(record_of(10_000, records[3]["Data"], records[3]["PartitionKey"]))
+    records.append(record_of(10_000, records[3].data, records[3].key or ""))
 
 
 def _swap(records: Records) -> None:
@@ -106,26 +100,26 @@ def _swap_with_numbers(records: Records) -> None:
 
 
 def _change_a_letter(records: Records) -> None:
-    data = orjson.loads(records[640]["Data"])
-    records[640]["Data"] = orjson.dumps(data | {"text": data["text"] + "."})
+    data = orjson.loads(records[640].data)
+    records[640] = records[640]._replace(data=orjson.dumps(data | {"text": data["text"] + "."}))
 
 
 def _change_a_key(records: Records) -> None:
-    records[640]["PartitionKey"] = "somebody-else"
+    records[640] = records[640]._replace(key="somebody-else")
 
 
 def _cut(records: Records) -> None:
-    records[640]["Data"] = records[640]["Data"][:-1]
+    records[640] = records[640]._replace(data=records[640].data[:-1])
 
 
 def _forge(records: Records) -> None:
-    post = Post(records[640]["PartitionKey"], "never said", 0)
-    records[640]["Data"] = encode_post(SentPost(640, 0, post))
+    post = Post(records[640].key or "", "never said", 0)
+    records[640] = records[640]._replace(data=encode_post(SentPost(640, 0, post)))
 
 
 def _renumber(records: Records) -> None:
     for position, record in enumerate(records):
-        record["SequenceNumber"] = record_of(position, b"", "")["SequenceNumber"]
+        records[position] = record_of(position, record.data, record.key or "")
 
 
 @pytest.mark.parametrize(
@@ -195,8 +189,8 @@ async def test_a_miscount_of_mentions_alone_is_a_fault(tmp_path: Path) -> None:
     direct.mentions[key] = count + 1
 
     async with Checkpoints(tmp_path / "checkpoints.sqlite") as checkpoints:
-        stored = [StoredRecord(r["SequenceNumber"], r["PartitionKey"], r["Data"]) for r in records]
-        await checkpoints.save("shard-0", tally_batch(stored, Place(), span=SPAN, finder=FINDER))
+        place = await checkpoints.claim("shard-0", epoch=1)
+        await checkpoints.save("shard-0", tally_batch(records, place, span=SPAN, finder=FINDER), epoch=1)
         faults = judge(direct, await checkpoints.totals())
 
     assert faults.count_by_kind == {FaultKind.MISCOUNTED: 1}
