@@ -12,13 +12,14 @@ import heapq
 import time
 from collections.abc import Callable
 from itertools import count
+from typing import Final
 
 from streamd.core.limits import SMALL_BODY_BYTE_COUNT_MAX
 
-__all__ = ["DoorBudget", "Seat"]
+__all__ = ["STALLED_S", "DoorBudget", "Seat"]
 
 # While others wait, a body brings so much in so long, or is given up: any line of 100 kbit/s does.
-_STALLED_S = 5.0
+STALLED_S: Final = 5.0
 
 
 class DoorBudget:
@@ -127,7 +128,22 @@ class Seat:
 
     def is_stalling(self, now_s: float) -> bool:
         """Tell whether others wait while this body hardly moves, by its client's doing."""
-        return self._budget.is_awaited and not self.is_waiting and now_s - self._moved_s > _STALLED_S
+        return self._budget.is_awaited and not self.is_waiting and now_s - self._moved_s > STALLED_S
+
+    def give_back(self, byte_count: int) -> None:
+        """Give back a part, where a connection has many bodies; with nothing left it is as new as any that comes."""
+        self.byte_count -= byte_count
+        self._mark = min(self._mark, self.byte_count)
+        if self.byte_count or self.is_waiting:
+            self._budget.give_back(byte_count)
+        else:
+            self._budget.leave(self, byte_count)
+            self.number = self._budget.number()
+
+    def stop_waiting(self) -> None:
+        """Want nothing more read; what is held is still to be given back."""
+        self._budget.leave(self, 0)
+        self.is_waiting = False
 
     def leave(self) -> None:
         """Give everything back."""

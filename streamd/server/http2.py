@@ -5,9 +5,7 @@ keeps the protocol's state and windows, ``http2_guard`` counts what clients may 
 header lists. Plain puts go into the same lanes as those of HTTP/1.1. Server push and upgrades from HTTP/1.1 are not
 offered.
 
-h2, because it does no I/O: it serves the port, the process and the event loop of HTTP/1.1, a connection at a time,
-under limits of ours. granian takes less than a third of the time (``benchmarks.http2``), but is a server with a port, a
-runtime and limits of its own, which HTTP/1.1 and TLS could not share. Clients that may choose put over HTTP/1.1.
+h2, because it does no I/O: it serves the port, the process and the event loop of HTTP/1.1, under limits of ours.
 
 Bounded: open streams of a connection and of a worker, header lists, bodies, the bytes of bodies that a connection may
 have under way, the time for a body to come and for an answer to be taken, idle connections, and floods. Streams take
@@ -35,20 +33,19 @@ from hyperframe.frame import GoAwayFrame
 
 from streamd.core.limits import BODY_BYTE_COUNT_MAX
 from streamd.core.replies import Reply
+from streamd.server.http2_bodies import Bodies
 from streamd.server.http2_guard import FrameGuard, TooMuch
 from streamd.server.http2_hall import Http2Hall
 from streamd.server.http2_heads import MalformedHead, answer_head, request_head
-from streamd.server.http2_state import STREAM_COUNT_MAX, WINDOW_BYTE_COUNT, ending_on_a_bug, new_state
+from streamd.server.http2_state import STREAM_COUNT_MAX, ending_on_a_bug, new_state
 from streamd.server.http2_streams import Http2Stream
-from streamd.server.http2_windows import BodyBudget, Outbox
+from streamd.server.http2_windows import Outbox
 from streamd.server.peers import peer_of
 
 __all__ = ["Http2Connection"]
 
-# A client may give up on requests that go on being answered; past this it is asked to calm down.
+# A client may give up on requests that go on being answered.
 _IN_HAND_COUNT_MAX = 2 * STREAM_COUNT_MAX
-# Bodies beyond their first window are let in one after another: the oldest always, others while there is room.
-_BODIES_BYTE_COUNT_MAX = 64 * 1024 * 1024
 _OWED_BYTE_COUNT_MAX = 64 * 1024 * 1024
 _CREDIT_BYTE_COUNT = 1024 * 1024
 _WRITE_BYTE_COUNT = 64 * 1024
@@ -70,7 +67,7 @@ class Http2Connection(asyncio.Protocol):
         self._state = new_state()
         self._guard = FrameGuard(now_s=time.monotonic())
         self._streams: dict[int, Http2Stream] = {}
-        self._bodies = BodyBudget(self._state, _BODIES_BYTE_COUNT_MAX)
+        self._bodies = Bodies(self._state, hall.lean.budget, read_on=self._read_on)
         self._outbox = Outbox(self._state, self._guard)
         self._deferred: deque[Http2Stream] = deque()
         self._in_hand_count = 0
@@ -102,6 +99,7 @@ class Http2Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._drop_all()
+        self._bodies.close()
 
     def eof_received(self) -> bool:
         """Close: who says nothing more can make no room for answers, and no push would ever notice that it is gone."""
@@ -116,14 +114,23 @@ class Http2Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on where the client's slowness stopped us."""
         self._is_full = False
+        self._read_on()
         if self._transport is not None:
-            self._transport.resume_reading()
             self._pump()
+
+    def _read_on(self) -> None:
+        """Read again, unless the client's slowness or the door keeps us from it."""
+        for stream in self._streams.values():
+            stream.since_s = stream.since_s if stream.has_ended else time.monotonic()
+        if self._transport is not None and not self._is_full and not self._bodies.is_held_up:
+            self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes as they come."""
         if self._is_over:
-            self._discard(len(data))
+            self._discarded_byte_count += len(data)
+            if self._discarded_byte_count > _LINGER_BYTE_COUNT_MAX:
+                self.abort()
             return
         try:
             self._guard.look(data, now_s=time.monotonic())
@@ -132,8 +139,7 @@ class Http2Connection(asyncio.Protocol):
         except TooMuch:
             self._end(ErrorCodes.ENHANCE_YOUR_CALM)
         except ProtocolError:
-            # h2 has its own GOAWAY ready.
-            self._end(None)
+            self._end(None)  # h2 has its own GOAWAY ready
         else:
             self._pump()
 
@@ -151,18 +157,17 @@ class Http2Connection(asyncio.Protocol):
         self._transport.write(GoAwayFrame(0, last_stream_id=self._state.highest_inbound_stream_id).serialize())
         self._end_if_done()
 
-    def give_up(self) -> None:
-        """Close now: what can be told was told by ``_sweep``."""
-        self.abort()
-
     def abort(self) -> None:
         """Close now."""
         if self._transport is not None:
             self._transport.abort()
 
+    give_up = abort  # what can be told was told by ``_sweep``
+
     def answer(self, stream: Http2Stream, reply: Reply) -> None:
         """Send an answer, as quickly as the client takes it."""
         self._in_hand_count -= 1
+        self._bodies.done(stream)
         if not stream.is_gone:
             with ending_on_a_bug(self.abort):
                 self._begin_answer(stream, reply)
@@ -237,20 +242,16 @@ class Http2Connection(asyncio.Protocol):
         except MalformedHead:
             self._state.reset_stream(number, ErrorCodes.PROTOCOL_ERROR)
             return
-        stream = Http2Stream(self, number, head, now_s=time.monotonic())
-        self._streams[number] = stream
+        stream = self._streams[number] = Http2Stream(self, number, head, now_s=time.monotonic())
         self._hall.stream_count += 1
-        declared = stream.declared_byte_count
         if event.stream_ended is not None:
             return
-        if declared is not None and declared > BODY_BYTE_COUNT_MAX:
+        if (stream.declared_byte_count or 0) > BODY_BYTE_COUNT_MAX:
             self._refuse(stream, 413)
             return
         if head.headers.get("expect", "").lower() == "100-continue":
             self._state.send_headers(number, [(b":status", b"100")])
-        # One byte more than is allowed, to learn that a body of unknown length is too large.
-        wanted = BODY_BYTE_COUNT_MAX + 1 if declared is None else declared
-        self._bodies.ask(stream, wanted - WINDOW_BYTE_COUNT)
+        self._bodies.expect(stream)
 
     def _on_data(self, event: DataReceived) -> None:
         self._uncredited_byte_count += event.flow_controlled_length
@@ -261,6 +262,8 @@ class Http2Connection(asyncio.Protocol):
         if stream is None or stream.has_ended:
             return
         stream.add(event.data)
+        if self._bodies.came(stream, len(event.data)) and self._transport is not None:
+            self._transport.pause_reading()
         padding = event.flow_controlled_length - len(event.data)
         if stream.body_byte_count > BODY_BYTE_COUNT_MAX:
             self._refuse(stream, 413)
@@ -268,8 +271,7 @@ class Http2Connection(asyncio.Protocol):
             self._state.increment_flow_control_window(padding, event.stream_id)
 
     def _on_end(self, event: StreamEnded) -> None:
-        stream = self._streams.get(event.stream_id)
-        if stream is None:
+        if (stream := self._streams.get(event.stream_id)) is None:
             return
         stream.has_ended = True
         if self._in_hand_count >= _IN_HAND_COUNT_MAX:
@@ -286,12 +288,14 @@ class Http2Connection(asyncio.Protocol):
     def _take(self, stream: Http2Stream) -> None:
         """Have a whole request answered."""
         self._in_hand_count += 1
+        stream.is_in_hand = True
         self._hall.take(stream, stream.request())
 
     def _refuse(self, stream: Http2Stream, status: int) -> None:
         """Answer without a word, as AWS does, to what was not read to its end."""
-        fields = answer_head(Reply(status, b""), date=self._hall.date())
-        self._state.send_headers(stream.number, fields, end_stream=True)
+        self._state.send_headers(
+            stream.number, answer_head(Reply(status, b""), date=self._hall.date()), end_stream=True
+        )
         self._close(stream)
 
     def _reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
@@ -311,6 +315,8 @@ class Http2Connection(asyncio.Protocol):
         self._hall.stream_count -= 1
         self._outbox.leave(stream)
         stream.leave()
+        if not stream.is_in_hand:
+            self._bodies.done(stream)
         if not self._is_over and self._transport is not None:
             self._bodies.leave(stream)
         self._idle_since_s = time.monotonic()
@@ -375,22 +381,16 @@ class Http2Connection(asyncio.Protocol):
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(_LINGER_S, self.abort)
 
-    def _discard(self, byte_count: int) -> None:
-        self._discarded_byte_count += byte_count
-        if self._discarded_byte_count > _LINGER_BYTE_COUNT_MAX:
-            self.abort()
-
     def _sweep(self) -> None:
         """End what has taken its time: bodies that do not come, answers that are not taken, the idle connection."""
         now_s = time.monotonic()
-        since_s = self._guard.incomplete_since_s
-        if since_s is not None and now_s - since_s > _PATIENCE_S:
+        if self._guard.is_incomplete_for(now_s, _PATIENCE_S) and not self._bodies.is_held_up:
             self._end(ErrorCodes.NO_ERROR)
             return
         for stream in list(self._streams.values()):
             if stream.is_taken_too_slowly(now_s):
                 self._reset(stream, ErrorCodes.CANCEL)
-            elif stream.is_sent_too_slowly(now_s) and not self._bodies.is_waiting(stream):
+            elif self._bodies.is_sent_too_slowly(stream, now_s):
                 self._refuse(stream, 408)
         if not self._streams and now_s - self._idle_since_s > _IDLE_S:
             self._end(ErrorCodes.NO_ERROR)

@@ -103,6 +103,10 @@ class FrameGuard:
         self.incomplete_since_s: float | None = now_s
         """Since when a frame or a header block has not come to its end; None between frames."""
 
+    def is_incomplete_for(self, now_s: float, patience_s: float) -> bool:
+        """Tell whether a frame or a header block has not come to its end for so long."""
+        return self.incomplete_since_s is not None and now_s - self.incomplete_since_s > patience_s
+
     def sent(self, byte_count: int) -> None:
         """Note bytes of answers, which the client will grant new room for."""
         self._updates_in_hand = min(

@@ -52,7 +52,9 @@ class Http2Stream:
         "granted_byte_count",
         "has_ended",
         "head",
+        "held_byte_count",
         "is_gone",
+        "is_in_hand",
         "is_last",
         "number",
         "since_s",
@@ -68,8 +70,11 @@ class Http2Stream:
         self.head = head
         self.body_byte_count = 0
         self.granted_byte_count = 0
+        self.held_byte_count = 0
         self.has_ended = False
         """The client has sent its whole request."""
+        self.is_in_hand = False
+        """It is being answered."""
         self.is_gone = False
         """Nobody waits for the answer any more."""
         self.is_last = False

@@ -1,11 +1,5 @@
-"""What moves under flow control: the room that bodies are given, and the answers that wait for room.
+"""The answers that wait for room: streams take turns, a frame each, as far as the client's windows go."""
 
-Bodies: a stream's first window takes nearly every put. What is declared beyond it is granted whole, to one stream after
-another, so a connection never has more than its budget under way; the oldest is always served, and none waits for ever.
-Answers: streams take turns, a frame each, as far as the client's windows go.
-"""
-
-import time
 from collections import OrderedDict
 
 from h2.connection import H2Connection
@@ -13,51 +7,10 @@ from h2.connection import H2Connection
 from streamd.server.http2_guard import FrameGuard
 from streamd.server.http2_streams import Http2Stream
 
-__all__ = ["BodyBudget", "Outbox"]
+__all__ = ["Outbox"]
 
 # Clients may allow frames of 16 MiB; others shall have their turn sooner.
 _FRAME_BYTE_COUNT_MAX = 64 * 1024
-
-
-class BodyBudget:
-    """The room that the bodies of a connection may take."""
-
-    __slots__ = ("_byte_count_max", "_granted_byte_count", "_state", "_wanted_by_stream")
-
-    def __init__(self, state: H2Connection, byte_count_max: int) -> None:
-        self._state = state
-        self._byte_count_max = byte_count_max
-        self._granted_byte_count = 0
-        self._wanted_by_stream: OrderedDict[Http2Stream, int] = OrderedDict()
-
-    def ask(self, stream: Http2Stream, byte_count: int) -> None:
-        """Ask for room beyond the first window; it is granted now or when others have left."""
-        if byte_count > 0:
-            self._wanted_by_stream[stream] = byte_count
-            self._grant()
-
-    def is_waiting(self, stream: Http2Stream) -> bool:
-        """Tell whether a stream still waits for its room."""
-        return stream in self._wanted_by_stream
-
-    def leave(self, stream: Http2Stream) -> None:
-        """Give back what a stream was granted."""
-        self._wanted_by_stream.pop(stream, None)
-        self._granted_byte_count -= stream.granted_byte_count
-        stream.granted_byte_count = 0
-        self._grant()
-
-    def _grant(self) -> None:
-        while self._wanted_by_stream:
-            stream, byte_count = next(iter(self._wanted_by_stream.items()))
-            if self._granted_byte_count and self._granted_byte_count + byte_count > self._byte_count_max:
-                return
-            del self._wanted_by_stream[stream]
-            self._granted_byte_count += byte_count
-            stream.granted_byte_count = byte_count
-            # The time that the client has for its body begins when it may send it.
-            stream.since_s = time.monotonic()
-            self._state.increment_flow_control_window(byte_count, stream.number)
 
 
 class Outbox:

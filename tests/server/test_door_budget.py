@@ -5,7 +5,9 @@ import select
 import socket
 from base64 import b64encode
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from queue import Queue
 
 import orjson
 
@@ -18,6 +20,7 @@ from streamd.server.lean import LeanConnection
 from streamd.server.lean_hall import LeanHall
 from tests.conftest import DaemonFactory
 from tests.server.connections import JSON, dial, exchange, head_of, read_answer, whole_request
+from tests.server.http2_client import Http2Client, dial_http2
 
 __all__: list[str] = []
 
@@ -93,6 +96,23 @@ def test_a_body_that_leaves_while_it_waits_is_let_on_no_more() -> None:
     assert budget.byte_count == 70 * _KIB
 
 
+def test_a_connection_that_goes_while_it_is_read_on_lets_the_next_one_on() -> None:
+    budget = DoorBudget(100 * _KIB)
+    first, second, third = (_Body(budget, 0) for _ in range(3))
+    for connection, kib in ((first, 200), (second, 70), (third, 70)):
+        connection.bring(kib * _KIB)
+
+    first.seat.give_back(200 * _KIB)
+    counts = [connection.go_on_count for connection in (first, second, third)]
+    second.seat.stop_waiting()
+
+    assert counts == [1, 1, 0]
+    assert third.go_on_count == 1
+    assert budget.byte_count == 140 * _KIB
+    second.seat.give_back(70 * _KIB)
+    assert budget.byte_count == 70 * _KIB
+
+
 def test_behind_stalled_bodies_small_puts_are_served_and_large_ones_once_the_stalled_are_given_up(
     daemon_factory: DaemonFactory,
 ) -> None:
@@ -114,6 +134,29 @@ def test_behind_stalled_bodies_small_puts_are_served_and_large_ones_once_the_sta
 
     assert answers == [200, 200]
     assert statuses == {408}
+
+
+def test_over_http2_stalled_bodies_are_given_up_too_and_small_puts_never_wait(daemon_factory: DaemonFactory) -> None:
+    daemon = daemon_factory()
+    daemon.client().create_stream(StreamName="s", ShardCount=1)
+    small = {"StreamName": "s", "PartitionKey": "k", "Data": b64encode(b"small").decode()}
+    large = small | {"Data": b64encode(bytes(1_000_000)).decode()}
+    stalled_count = DOOR_BYTE_COUNT_MAX // _BODY_BYTE_COUNT + 4
+    given_up: Queue[int] = Queue()
+
+    with ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(stalled_count))
+        for _ in range(stalled_count):
+            stalled = stack.enter_context(dial_http2(daemon.port))
+            # Wakes a thread that still waits there.
+            stack.callback(stalled.socket.shutdown, socket.SHUT_RDWR)
+            threads.submit(_stall_over_http2, stalled, given_up)
+        first = given_up.get(timeout=_PATIENCE_S)
+        connection = stack.enter_context(dial_http2(daemon.port))
+        answers = [connection.call("PutRecord", document).status for document in (small, large)]
+
+    assert first == 408
+    assert answers == [200, 200]
 
 
 async def test_a_connection_accepted_while_the_door_closes_is_ended() -> None:
@@ -151,3 +194,11 @@ def _send_and_stall(connections: Sequence[socket.socket]) -> None:
             unsent[connection] -= connection.send(_PIECE[: unsent[connection]])
             if not unsent[connection]:
                 del unsent[connection]
+
+
+def _stall_over_http2(connection: Http2Client, given_up: Queue[int]) -> None:
+    """Send all of a body but a byte; tells what is answered. Ends with the connection."""
+    head = {"x-amz-target": "Kinesis_20131202.PutRecords", "content-type": JSON}
+    number = connection.open(head | {"content-length": str(_BODY_BYTE_COUNT)})
+    connection.send_body(number, bytes(_BODY_BYTE_COUNT - 1), end_stream=False)
+    given_up.put(connection.answer(number).status)
