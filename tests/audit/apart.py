@@ -1,12 +1,13 @@
 """Work that may end its process, done in one of its own: damaged pages may end whoever reads them."""
 
-import multiprocessing
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Generic, Self, TypeVar
+
+from tests.audit.spawning import spawning
 
 __all__ = ["Apart", "Ended"]
 
@@ -36,7 +37,7 @@ class Apart(Generic[Q, A]):
     def ask(self, question: Q) -> A:
         """Have a question answered. Raises Ended, and AssertionError when no answer comes."""
         if self._process is None or self._pipe is None:
-            context = multiprocessing.get_context("spawn")
+            context = spawning()
             self._pipe, end = context.Pipe()
             self._process = context.Process(target=_answer, args=(end, self.work), daemon=True)
             self._process.start()

@@ -18,10 +18,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from tests.audit.report import Outcome, progress_of, write_outcomes
+from tests.audit.spawning import spawning
 from tests.simulation.disk import Lie
 from tests.simulation.machine import Spares
 from tests.simulation.run import Story, tell
@@ -46,7 +46,7 @@ def run_simulation_audit(
     faults: list[str] = []
     ends = range(first_seed, first_seed + seed_count)
     chunks = [ends[place : place + _CHUNK_COUNT] for place in range(0, seed_count, _CHUNK_COUNT)]
-    with ProcessPoolExecutor(process_count or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(process_count or os.cpu_count(), mp_context=spawning()) as pool:
         for found, told_faults in pool.map(_counted, chunks, [lie] * len(chunks)):
             figures.update(found)
             faults += told_faults[: _FAULT_COUNT_MAX - len(faults)]

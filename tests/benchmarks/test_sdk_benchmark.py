@@ -15,6 +15,7 @@ _CASES = {
     "Producer on uvloop",
     "Producer, aggregating",
     "Producer, ordered",
+    "Producer, put_many of 500",
     "boto3, put_records in turn",
 }
 
