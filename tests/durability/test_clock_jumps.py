@@ -5,6 +5,7 @@ waits for a clock that was set back to come round again.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,8 @@ def test_a_subscription_goes_on_through_a_jump_and_is_taken_over_after_one(
     start = {"ConsumerARN": arn, "ShardId": "shardId-000000000000", "StartingPosition": {"Type": "LATEST"}}
 
     def begun() -> Any:
-        events = iter(kinesis.subscribe_to_shard(**start)["EventStream"])
+        stream = streams.enter_context(closing(kinesis.subscribe_to_shard(**start)["EventStream"]))
+        events = iter(stream)
         assert "SubscribeToShardEvent" in next(events)
         return events
 
@@ -192,19 +194,20 @@ def test_a_subscription_goes_on_through_a_jump_and_is_taken_over_after_one(
         records = (record for event in events for record in event["SubscribeToShardEvent"]["Records"])
         return bytes(next(records)["Data"])
 
-    found = [begun()]
-    clock.jump(DAY_S)
-    put(kinesis, b"a day ahead")
-    ahead = next_text(found[-1])
-    clock.jump(-DAY_S - HOUR_S)
-    put(kinesis, b"an hour back")
-    back = next_text(found[-1])
-    until(has_begun)
-    put(kinesis, b"taken over")
+    with ExitStack() as streams:
+        found = [begun()]
+        clock.jump(DAY_S)
+        put(kinesis, b"a day ahead")
+        ahead = next_text(found[-1])
+        clock.jump(-DAY_S - HOUR_S)
+        put(kinesis, b"an hour back")
+        back = next_text(found[-1])
+        until(has_begun)
+        put(kinesis, b"taken over")
 
-    assert ahead == b"a day ahead"
-    assert back == b"an hour back"
-    assert next_text(found[-1]) == b"taken over"
+        assert ahead == b"a day ahead"
+        assert back == b"an hour back"
+        assert next_text(found[-1]) == b"taken over"
 
 
 def test_nothing_expires_earlier_than_the_clock_says(daemon_factory: DaemonFactory, clock: WallClock) -> None:
