@@ -46,17 +46,7 @@ class Scene:
 
 async def _many_connections(setting: Setting, count: int) -> None:
     """Keep many connections open and put over each in turn, all at the same time."""
-    until_s = time.monotonic() + setting.seconds
-
-    async def go_on_putting(number: int) -> None:
-        line = setting.line()
-        while True:
-            await line.ask(put_of(100, str(number)))
-            if time.monotonic() > until_s:
-                break
-        line.close()
-
-    await _all(go_on_putting, count)
+    await _keep_asking(setting, count, lambda number: put_of(100, str(number)))
 
 
 async def _slow_loris(setting: Setting, count: int) -> None:
@@ -86,33 +76,13 @@ async def _slow_loris(setting: Setting, count: int) -> None:
 
 async def _large_bodies(setting: Setting, count: int) -> None:
     """Send bodies of ten megabytes of data, all at once, again and again."""
-    until_s = time.monotonic() + setting.seconds
     request = puts_of(10, 1024 * _KIB - _KIB)
-
-    async def go_on_putting(_: int) -> None:
-        line = setting.line()
-        while True:
-            await line.ask(request)
-            if time.monotonic() > until_s:
-                break
-        line.close()
-
-    await _all(go_on_putting, count)
+    await _keep_asking(setting, count, lambda _: request)
 
 
 async def _fast_producers(setting: Setting, count: int) -> None:
     """Put a megabyte at a time from many connections, far faster than the disk."""
-    until_s = time.monotonic() + setting.seconds
-
-    async def go_on_putting(number: int) -> None:
-        line = setting.line()
-        while True:
-            await line.ask(put_of(1_000_000, str(number)))
-            if time.monotonic() > until_s:
-                break
-        line.close()
-
-    await _all(go_on_putting, count)
+    await _keep_asking(setting, count, lambda number: put_of(1_000_000, str(number)))
 
 
 async def _vanishing_clients(setting: Setting, count: int) -> None:
@@ -131,6 +101,21 @@ async def _vanishing_clients(setting: Setting, count: int) -> None:
             setting.tally.answers["vanished"] += 1
 
     await _all(come_and_go, count)
+
+
+async def _keep_asking(setting: Setting, count: int, request_of: Callable[[int], bytes]) -> None:
+    """Ask over each connection its own request, again and again, once at least."""
+    until_s = time.monotonic() + setting.seconds
+
+    async def go_on(number: int) -> None:
+        line = setting.line()
+        while True:
+            await line.ask(request_of(number))
+            if time.monotonic() > until_s:
+                break
+        line.close()
+
+    await _all(go_on, count)
 
 
 async def _all(play: Callable[[int], Awaitable[None]], count: int) -> None:
