@@ -91,7 +91,8 @@ def restore(source: Path, directory: Path, *, as_json: bool) -> None:
     """Bring a backup in SRC back as the data directory DIR, and verify it.
 
     DIR is made, or empty: nothing is ever written over. The streams go on where the backup ended, with the sequence
-    numbers that follow; a consumer that had read further must begin again at the end of the backup.
+    positions that follow. The sequence number of a record that came after the backup is refused from then on, so that
+    a consumer that had read further is told, and does not skip what comes now: let it begin at the end of the backup.
 
     The exit status is 1 when there is a fault.
     """

@@ -12,7 +12,7 @@ from streamd.core.blocks import RecordColumns, decode, sealed_body, sizes
 from streamd.core.hash_keys import digest_of_hash_key, digests
 from streamd.core.limits import CLOSED_RETRY_COUNT_MAX, GET_RECORDS_BYTE_COUNT_MAX, PUT_MEMORY_MS
 from streamd.core.put_tokens import PutToken, Remembered
-from streamd.core.sequence_numbers import sequence_numbers
+from streamd.core.sequence_numbers import SequenceNumber, sequence_numbers
 from streamd.core.shard_tree import Shard
 from streamd.core.stream import Distribution, Stream
 from streamd.engine.clock import Clock
@@ -179,7 +179,8 @@ class Shards:
             position = self._take(stream, batch, block, after=position, limit=limit)
         is_at_tip = position + 1 >= run.state.next_position or not run.blocks
         if is_at_tip:
-            position = max(position, run.state.next_position - 1)
+            # Behind ``after`` itself when that lies ahead of all there is: it came from before a restore.
+            position = run.state.next_position - 1
         else:
             batch.behind_ms = max(0, now_ms - batch.arrivals_ms[-1])
         batch.next_after = position
@@ -196,6 +197,26 @@ class Shards:
         """Give the position after which everything is still to come. Raises ShardMissing."""
         state = await self._store.state(ShardKey(stream.number, shard.index))
         return state.next_position - 1
+
+    async def knows(self, stream: Stream, shard: Shard, number: SequenceNumber) -> bool:
+        """Tell whether a sequence number may be of a record of this shard, or of a place before or after one.
+
+        One that was given after a backup, and lost with what came after it, may not: it lies ahead of all there is, or
+        its position was given again to a record that arrived later. Raises ShardMissing.
+        """
+        key = ShardKey(stream.number, shard.index)
+        try:
+            run = await self._store.read(
+                key, after=number.position - 1, byte_count_max=1, record_count_max=1, horizon_ms=0
+            )
+        except BlockDamaged:
+            # Whoever reads on from there is told.
+            return True
+        # The number that a closed shard ends with is that of no record.
+        if number.position > run.state.next_position - run.state.is_open:
+            return False
+        is_there = bool(run.blocks) and run.blocks[0].position <= number.position
+        return number.is_gap or not is_there or run.blocks[0].header.arrival_ms // 1000 == number.arrival_s
 
     async def last_arrival_ms(self, stream: Stream, shard: Shard) -> int:
         """Tell when the last record arrived, 0 if none ever did. Raises ShardMissing."""

@@ -84,7 +84,7 @@ async def _add_leases(engine: Engine, call: Call) -> Answer:
             parent_ids=tuple(row.get("ParentShardIds") or ()),
             owner=None,
             epoch=0,
-            place=_checked(row["Place"], row["ShardId"], stream),
+            place=await _checked(engine, row["Place"], row["ShardId"], stream),
         )
         for row in call.members["Leases"]
     ]
@@ -120,7 +120,7 @@ async def _save_checkpoint(engine: Engine, call: Call) -> Answer:
         shard_id=members["ShardId"],
         member_id=members["MemberId"],
         epoch=members["Epoch"],
-        place=_checked(members["Place"], members["ShardId"], stream),
+        place=await _checked(engine, members["Place"], members["ShardId"], stream),
         release=bool(call.get("Release")),
     )
     return None
@@ -128,7 +128,8 @@ async def _save_checkpoint(engine: Engine, call: Call) -> Answer:
 
 async def _seek_leases(engine: Engine, call: Call) -> Answer:
     stream = await load_stream(engine, call)
-    places = {shard_id: _checked(place, shard_id, stream) for shard_id, place in call.members["Places"].items()}
+    wanted = call.members["Places"].items()
+    places = {shard_id: await _checked(engine, place, shard_id, stream) for shard_id, place in wanted}
     return {"ShardIds": await engine.groups.seek(stream.number, call.members["GroupName"], places)}
 
 
@@ -149,8 +150,8 @@ GROUP_HANDLER_BY_OPERATION: MappingProxyType[str, Handler] = MappingProxyType(
 )
 
 
-def _checked(place: Place, shard_id: str, stream: Stream) -> Place:
-    """Refuse a number that no record of this shard can have. Raises Fault."""
+async def _checked(engine: Engine, place: Place, shard_id: str, stream: Stream) -> Place:
+    """Refuse a number that no record of this shard can have. Raises Fault and ShardMissing."""
     if not place.isdigit():
         return place
     number = parse(place)
@@ -160,7 +161,9 @@ def _checked(place: Place, shard_id: str, stream: Stream) -> Place:
         raise invalid_argument(f"Place {place} is no sequence number of shard {shard_id}.")
     shard = stream.tree.shard_by_index.get(number.shard_index)
     # Of a shard that has expired nothing is known any more: its last owner may still say that it is done.
-    if shard is not None and number.shard_created_s != shard.created_s:
+    if shard is None or not stream.shows(shard, now_ms=engine.clock.now_ms()):
+        return place
+    if number.shard_created_s != shard.created_s or not await engine.shards.knows(stream, shard, number):
         raise invalid_argument(f"Place {place} did not come from stream {stream.name}.")
     return place
 

@@ -40,7 +40,7 @@ async def position_before(engine: Engine, stream: Stream, shard: Shard, place: S
         case "AT_TIMESTAMP":
             return await _before_time(engine, stream, shard, place.time_ms)
         case _:
-            number = _number(engine, stream, shard, place)
+            number = await _number(engine, stream, shard, place)
             is_at_record = place.kind == "AT_SEQUENCE_NUMBER" and not number.is_gap
             return number.position - 1 if is_at_record and number.position else number.position
 
@@ -61,7 +61,7 @@ async def _before_time(engine: Engine, stream: Stream, shard: Shard, time_ms: in
     return await engine.shards.before_time(stream, shard, time_ms=max(0, time_ms))
 
 
-def _number(engine: Engine, stream: Stream, shard: Shard, place: StartingPlace) -> SequenceNumber:
+async def _number(engine: Engine, stream: Stream, shard: Shard, place: StartingPlace) -> SequenceNumber:
     text = str(place.number)
     number = parse(text)
     sentence = (
@@ -75,6 +75,6 @@ def _number(engine: Engine, stream: Stream, shard: Shard, place: StartingPlace) 
             f"Invalid StartingSequenceNumber. It encodes {shard_id(number.shard_index)}, "
             f"while it was used in a call to a shard with {shard.id}"
         )
-    if number.shard_created_s != shard.created_s:
+    if number.shard_created_s != shard.created_s or not await engine.shards.knows(stream, shard, number):
         raise invalid_argument(f"{sentence} because it did not come from this stream.")
     return number

@@ -82,6 +82,9 @@ async def get_records(engine: Engine, call: Call) -> Answer:
         # What came meanwhile may be a reshard or a deletion, so the stream is looked up again.
         stream, shard = await _find(engine, place)
         batch = await _read(engine, stream, shard, after=place.after, limit=limit)
+    if batch.next_after is not None and batch.next_after < place.after:
+        # It leads past all there is: it was given before a restore.
+        raise invalid_argument("Invalid ShardIterator.")
     if engine.quotas.is_on:
         engine.quotas.was_read(stream, shard, byte_count=batch.byte_count)
     count_read(engine, stream, batch)

@@ -2,12 +2,16 @@
 
 import shutil
 import stat
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from botocore.exceptions import ClientError
 
+from streamd.core.sequence_numbers import parse
 from streamd.storage.backup import copy_data
 from streamd.storage.environment import Environment
 from streamd.storage.inspect import check
@@ -17,6 +21,7 @@ from tests.daemons import Daemon
 from tests.durability.commands import serve_in_vain
 from tests.durability.loads import Load, read_back, running_load
 from tests.functions.lambdas import deploy, lambda_client
+from tests.workers.wire import until
 
 BACKUP_COUNT = 2
 ACKNOWLEDGED_BETWEEN = 150
@@ -85,6 +90,41 @@ def test_a_restored_directory_goes_on_where_the_backup_ended(
     assert [record["Data"] for record in answer["Records"]] == [b"second"]
     invoked = lambda_client(again).invoke(FunctionName="f", Payload=b'{"a": 1}')
     assert orjson.loads(invoked["Payload"].read()) == {"a": 1}
+
+
+def test_places_of_records_that_a_restore_lost_are_refused_and_skip_nothing(
+    shell: Shell, daemon_factory: DaemonFactory, tmp_path: Path
+) -> None:
+    daemon = daemon_factory()
+    client = daemon.client()
+    client.create_stream(StreamName="s", ShardCount=1)
+    kept = client.put_record(StreamName="s", Data=b"kept", PartitionKey="k")
+    assert shell("data", "backup", str(daemon.data), str(tmp_path / "backup")).status == 0
+    lost = [client.put_record(StreamName="s", Data=b"lost", PartitionKey="k") for _ in range(4)]
+    iterator = partial(client.get_shard_iterator, StreamName="s", ShardId=kept["ShardId"])
+    ahead = iterator(ShardIteratorType="LATEST")["ShardIterator"]
+    daemon.stop()
+    shutil.rmtree(daemon.data)
+    # What is put after the restore arrives in a later second than what was lost.
+    last = parse(lost[-1]["SequenceNumber"])
+    assert last is not None
+    until(lambda: time.time() >= last.arrival_s + 1)
+
+    assert shell("data", "restore", str(tmp_path / "backup"), str(daemon.data)).status == 0
+    again = daemon_factory(data=daemon.data).client()
+    found = again.put_record(StreamName="s", Data=b"found", PartitionKey="k")
+
+    iterator = partial(again.get_shard_iterator, StreamName="s", ShardId=kept["ShardId"])
+    for kind in ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"):
+        for record in lost:
+            with pytest.raises(ClientError, match="invalid because it did not come from this stream"):
+                iterator(ShardIteratorType=kind, StartingSequenceNumber=record["SequenceNumber"])
+    with pytest.raises(ClientError, match="Invalid ShardIterator"):
+        again.get_records(ShardIterator=ahead)
+    place = iterator(ShardIteratorType="AFTER_SEQUENCE_NUMBER", StartingSequenceNumber=kept["SequenceNumber"])
+    assert [r["Data"] for r in again.get_records(ShardIterator=place["ShardIterator"])["Records"]] == [b"found"]
+    place = iterator(ShardIteratorType="AT_SEQUENCE_NUMBER", StartingSequenceNumber=found["SequenceNumber"])
+    assert [r["Data"] for r in again.get_records(ShardIterator=place["ShardIterator"])["Records"]] == [b"found"]
 
 
 def test_a_backup_is_as_private_as_the_data_and_holds_nothing_that_is_made_anew(
