@@ -47,6 +47,7 @@ _BACKLOG = 1024
 _PAUSE_S_MAX = 5.0
 _SHORT_LIFE_S = 2.0
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_DAMAGE_STATUSES = frozenset((-signal.SIGABRT, -signal.SIGBUS, -signal.SIGSEGV))
 _SIGNALS = (*_ENDING_SIGNALS, signal.SIGCHLD)
 
 
@@ -193,6 +194,9 @@ class _Supervisor:
             forget_worker(pid, self._metrics_folder)
             self._plan(index, lived_s=time.monotonic() - self._started_by_pid.pop(pid))
             fate = "" if status == STORE_FAILED_STATUS else " and is replaced"
+            if status in _DAMAGE_STATUSES:
+                # LMDB trusts its own pages, and ends whoever meets a damaged one.
+                fate += "; pages of the log may be damaged: `streamd data check` tells"
             _LOG.error("worker %d (process %d) ended with status %d%s", index, pid, status, fate)
             gravest = status if gravest != STORE_FAILED_STATUS else gravest
         return gravest

@@ -7,7 +7,7 @@ import pytest
 
 from tests.audit.kill import run_kill_audit
 
-CYCLE_COUNT = int(os.environ.get("STREAMD_AUDIT_CYCLES", "20"))
+CYCLE_COUNT = int(os.environ.get("STREAMD_AUDIT_CYCLES", "50"))
 
 
 @pytest.mark.timeout(120 + 30 * CYCLE_COUNT)

@@ -147,6 +147,17 @@ def test_a_worker_that_dies_again_and_again_is_replaced_after_growing_pauses(dae
     assert daemon.log.read_text().count("is replaced") == _DEATH_COUNT
 
 
+@pytest.mark.parametrize(("end", "is_damage"), [(signal.SIGBUS, True), (signal.SIGKILL, False)])
+def test_whoever_ends_as_damaged_pages_end_a_process_says_what_tells(
+    daemon_factory: DaemonFactory, *, end: signal.Signals, is_damage: bool
+) -> None:
+    daemon = daemon_factory("--workers", "2")
+    os.kill(daemon.worker_pids()[0], end)
+    until(lambda: f"ended with status {-end} and is replaced" in daemon.log.read_text())
+
+    assert ("`streamd data check` tells" in daemon.log.read_text()) is is_damage
+
+
 def test_a_worker_that_lived_for_a_while_is_replaced_at_once_after_early_deaths_of_another(
     daemon_factory: DaemonFactory,
 ) -> None:
