@@ -99,3 +99,11 @@ class Poller:
             self.processor.delivered(failure)
         self.stored = ShardProgress.decode(self.processor.progress_with(settle).encode())
         self.processor.settled(settle)
+
+
+def poller_of(settings: MappingSettings, progress: ShardProgress | None = None) -> Poller:
+    return Poller(processor_of(settings, progress))
+
+
+def failures_named(*places: int) -> bytes:
+    return orjson.dumps({"batchItemFailures": [{"itemIdentifier": number_of(place)} for place in places]})
