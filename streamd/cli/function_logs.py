@@ -10,7 +10,7 @@ from urllib.parse import quote
 import click
 import orjson
 
-from streamd.cli.options import examples, json_option, server_options
+from streamd.cli.options import connect_functions, examples, json_option, server_options
 from streamd.cli.output import write
 from streamd.cli.tail_start import parse_start
 from streamd.sdk.client import JsonObject
@@ -104,7 +104,7 @@ def logs(
             write("".join(map(line_of, page)))
 
     async def run() -> None:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             async for page in _pages(client, f"/_streamd/functions/{quote(name, safe='')}/logs", query, follow=follow):
                 give(page)
 

@@ -11,7 +11,7 @@ import click
 
 from streamd.cli.deploying import deployed, entry_point, runtime_of
 from streamd.cli.function_logs import logs
-from streamd.cli.options import examples, json_option, server_options
+from streamd.cli.options import connect_functions, examples, json_option, server_options
 from streamd.cli.output import byte_count_text, json_text, table, write
 from streamd.sdk.client import JsonObject
 from streamd.sdk.lambda_client import LambdaAnswer, LambdaClient
@@ -85,7 +85,7 @@ def deploy(
     own_name = name or path.resolve().name.removesuffix(path.suffix if path.is_file() else "")
 
     async def run() -> tuple[JsonObject, bool]:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             return await deployed(client, own_name, zip_of(path), settings, publish=publish)
 
     told, is_new = asyncio.run(run())
@@ -134,7 +134,7 @@ def invoke(
         headers["X-Amz-Log-Type"] = "Tail"
 
     async def run() -> LambdaAnswer:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             query = {"Qualifier": qualifier} if qualifier else {}
             return await client.call(
                 "POST", f"{_FUNCTIONS}/{name}/invocations", query=query, body=body, headers=headers
@@ -158,7 +158,7 @@ def list_(*, as_json: bool, endpoint: str, region: str) -> None:
     """List all functions, in the order of their names."""
 
     async def run() -> list[JsonObject]:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             return await _every_page(client, _FUNCTIONS, "Functions")
 
     functions = asyncio.run(run())
@@ -192,7 +192,7 @@ def delete(name: str, *, yes: bool, endpoint: str, region: str) -> None:
         click.confirm(f"Delete function {name}?", abort=True, err=True)
 
     async def run() -> None:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             await client.call("DELETE", f"{_FUNCTIONS}/{name}")
 
     asyncio.run(run())

@@ -9,7 +9,7 @@ import click
 import orjson
 
 from streamd.cli.mapping_page import mapping_page
-from streamd.cli.options import connect, examples, json_option, server_options
+from streamd.cli.options import connect, connect_functions, examples, json_option, server_options
 from streamd.cli.output import json_text, table, write
 from streamd.errors import ConfigInvalid
 from streamd.sdk.client import JsonObject
@@ -71,7 +71,7 @@ def create(
         document["Enabled"] = False
 
     async def run() -> JsonObject:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             document["EventSourceArn"] = await _arn_of(stream, endpoint=endpoint, region=region)
             made: JsonObject = (await client.call("POST", _MAPPINGS, document=document)).document()
             return await _until_settled(client, made["UUID"])
@@ -87,7 +87,7 @@ def list_(*, function: str | None, as_json: bool, endpoint: str, region: str) ->
     """List mappings."""
 
     async def run() -> list[JsonObject]:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             return await _every_page(client, {"FunctionName": function} if function else {})
 
     mappings = asyncio.run(run())
@@ -115,7 +115,7 @@ def status(uuid: str, *, as_json: bool, endpoint: str, region: str) -> None:
     """Show how far a mapping has come in each shard, what blocks it, and when it tries again."""
 
     async def run() -> JsonObject:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             found: JsonObject = (await client.call("GET", f"/_streamd/mappings/{uuid}")).document()
             return found
 
@@ -141,7 +141,7 @@ def update(
         document["FunctionName"] = function
 
     async def run() -> JsonObject:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             await client.call("PUT", f"{_MAPPINGS}/{uuid}", document=document)
             return await _until_settled(client, uuid)
 
@@ -155,7 +155,7 @@ def delete(uuid: str, *, endpoint: str, region: str) -> None:
     """Delete a mapping and its checkpoints."""
 
     async def run() -> None:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             await client.call("DELETE", f"{_MAPPINGS}/{uuid}")
             await _until_gone(client, uuid)
 

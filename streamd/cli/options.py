@@ -6,10 +6,12 @@ from typing import Final, TypeVar
 
 import click
 
+from streamd.core.sigv4 import Credentials
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.credentials import credentials_of_process
+from streamd.sdk.lambda_client import LambdaClient
 
-__all__ = ["ShardId", "connect", "examples", "json_option", "server_options", "wait_option"]
+__all__ = ["ShardId", "connect", "connect_functions", "examples", "json_option", "server_options", "wait_option"]
 
 ENDPOINT_DEFAULT: Final = "http://127.0.0.1:4567"
 REGION_DEFAULT: Final = "us-east-1"
@@ -69,11 +71,21 @@ def wait_option(command: _Command) -> _Command:
 
 def connect(*, endpoint: str, region: str) -> KinesisClient:
     """Give a client of the server that a command was told to use; to be opened with ``async with``."""
-    # A profile is used when one is named; else only the keys in the environment, so that a developer whose default
-    # profile signs in by SSO can use a server of their own.
+    return KinesisClient(endpoint, region=region, credentials=_credentials())
+
+
+def connect_functions(*, endpoint: str, region: str) -> LambdaClient:
+    """Give a client of that server's functions; to be opened with ``async with``."""
+    return LambdaClient(endpoint, region=region, credentials=_credentials())
+
+
+def _credentials() -> Credentials | None:
+    """Give the keys of the environment, so that a developer whose default profile signs in by SSO can use a server.
+
+    None when a profile is named: then its keys are used.
+    """
     is_profile_named = bool(os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE"))
-    credentials = None if is_profile_named else credentials_of_process()
-    return KinesisClient(endpoint, region=region, credentials=credentials)
+    return None if is_profile_named else credentials_of_process()
 
 
 def examples(*lines: str) -> str:

@@ -9,10 +9,9 @@ from typing import Final
 
 import click
 
-from streamd.cli.options import examples, server_options
+from streamd.cli.options import connect_functions, examples, server_options
 from streamd.cli.output import json_text, table, write
 from streamd.sdk.client import JsonObject
-from streamd.sdk.lambda_client import LambdaClient
 
 __all__ = ["usage"]
 
@@ -73,7 +72,7 @@ def usage(*, month: str | None, price: str, form: str, endpoint: str, region: st
     query = {"price": price} if month is None else {"price": price, "month": month}
 
     async def run() -> JsonObject:
-        async with LambdaClient(endpoint, region=region) as client:
+        async with connect_functions(endpoint=endpoint, region=region) as client:
             document: JsonObject = (await client.call("GET", "/_streamd/usage", query=query)).document()
             return document
 

@@ -20,8 +20,8 @@ from yarl import URL
 
 from streamd.core.sigv4 import Credentials, SignedRequest, sign
 from streamd.errors import ConfigInvalid
-from streamd.sdk.credentials import credentials_of_process
 from streamd.sdk.failures import ServiceRefused, ServiceUnreachable, reason_of
+from streamd.sdk.settings import settings_of_process
 
 __all__ = ["LambdaAnswer", "LambdaClient"]
 
@@ -47,14 +47,15 @@ class LambdaClient:
     """Calls one endpoint; use it inside ``async with``, and share it between tasks."""
 
     def __init__(self, endpoint: str, *, region: str = "us-east-1", credentials: Credentials | None = None) -> None:
-        """Take an address like ``http://127.0.0.1:4567``; credentials not given come from the environment."""
+        """Take an address like ``http://127.0.0.1:4567``; credentials not given are found as boto3 finds them."""
         parts = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigInvalid(f"endpoint {endpoint!r} is no address: give one like http://127.0.0.1:4567")
         self.endpoint = f"{parts.scheme}://{parts.netloc}"
         self._host = parts.netloc.rpartition("@")[2]
         self._region = region
-        self._credentials = credentials or credentials_of_process()
+        settings = settings_of_process(endpoint=endpoint, region=region, credentials=credentials, service="lambda")
+        self._credentials = settings.credentials
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -85,8 +86,9 @@ class LambdaClient:
         query_text = urlencode(query or {}, quote_via=quote)
         sent = {"host": self._host, "content-type": "application/json", **(headers or {})}
         request = SignedRequest(method, path, query_text, sent, content)
+        credentials = await self._credentials.credentials()
         now_ms = time.time_ns() // 1_000_000
-        signed = sent | sign(request, self._credentials, region=self._region, service="lambda", now_ms=now_ms)
+        signed = sent | sign(request, credentials, region=self._region, service="lambda", now_ms=now_ms)
         url = URL(f"{self.endpoint}{path}{'?' if query_text else ''}{query_text}", encoded=True)
         try:
             async with self._session.request(method, url, data=content, headers=signed) as response:

@@ -9,6 +9,7 @@ from streamd.errors import ConfigInvalid
 from streamd.sdk.client import Credentials, KinesisClient, ServiceRefused, ServiceUnreachable, WaitTimedOut
 from streamd.sdk.credentials import CREDENTIALS_STAND_IN, credentials_from
 from tests.cli.scripted_server import ScriptedServer
+from tests.cli.shell import run_program
 from tests.daemons import Daemon
 
 
@@ -196,6 +197,27 @@ async def test_a_server_that_checks_signatures_accepts_ours(daemon_factory: Any,
             await stranger.list_streams()
 
     assert streams == []
+
+
+@pytest.mark.parametrize("command", [("stream", "list"), ("function", "list"), ("mapping", "list"), ("usage",)])
+def test_commands_sign_with_the_keys_of_the_profile_that_is_named(
+    daemon_factory: Any, tmp_path: Any, command: tuple[str, ...]
+) -> None:
+    key_id, secret = "AKIAEXAMPLEEXAMPLE00", "a-secret-of-forty-characters-for-a-test-0"
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'[[key]]\nid = "{key_id}"\nsecret = "{secret}"\n')
+    keys.chmod(0o600)
+    shared = tmp_path / "credentials"
+    shared.write_text(f"[edge]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n")
+    daemon = daemon_factory("--auth", str(keys))
+    environment = {"STREAMD_ENDPOINT": daemon.url, "AWS_SHARED_CREDENTIALS_FILE": str(shared)}
+
+    named = run_program(*command, environment=environment | {"AWS_PROFILE": "edge"})
+    unnamed = run_program(*command, environment=environment)
+
+    assert named.status == 0, named.err
+    assert unnamed.status == 1
+    assert "UnrecognizedClientException" in unnamed.err
 
 
 def test_credentials_come_from_aws_s_own_variables() -> None:
