@@ -36,7 +36,7 @@ def data() -> None:
 @click.argument("directory", type=_DIRECTORY, metavar="DIR")
 @json_option()
 def check(directory: Path, *, as_json: bool) -> None:
-    """Verify all that is stored in DIR: every checksum, every shard's order, every count.
+    """Verify all that is stored in DIR: every page, every checksum, every shard's order, every count.
 
     The exit status is 1 when there is a fault. A daemon may run meanwhile: what is checked is one moment of it.
     """

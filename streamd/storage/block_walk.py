@@ -139,7 +139,9 @@ class BlockWalk:
         """Give the last block that begins at a position or before."""
         is_after = self._cursor.set_range(self._key(position + 1))
         is_there = self._cursor.prev() if is_after else self._cursor.last()
-        return self._here() if is_there else None
+        seen = self._here() if is_there else None
+        # Where the keys of pages are damaged, the search may end up behind what it looks for.
+        return seen if seen is not None and seen.start <= position else None
 
     def _here(self) -> _Seen | None:
         """Look at the block under the cursor; None when it is another shard's, or before the first."""

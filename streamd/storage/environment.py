@@ -83,7 +83,8 @@ class Environment:
     def tables(self) -> dict[str, lmdb._Database | None]:
         """The tables by name, and with them LMDB's own, which holds where the others are."""
         own = {"catalog": self.catalog, "shards": self.shards, "blocks": self.blocks}
-        return {"of tables": None, **own, **({"events": self.events} if self.events else {})}
+        later = {"events": self.events, "puts": self.puts}
+        return {"of tables": None, **own, **{name: table for name, table in later.items() if table is not None}}
 
     def close(self) -> None:
         """Close the environment; no transaction may be open."""

@@ -3,11 +3,13 @@
 Works beside a running daemon (it only reads one frozen moment) and on a copy. It finds: a block whose checksum does
 not match or whose header cannot be read, a gap or an overlap of positions, an arrival time that runs backwards, a
 block of a shard the store does not know, counts that do not add up, a stream whose shards are not there, and code of
-functions that is damaged or gone.
+functions that is damaged or gone. Before all that it goes through the pages of the log itself, and where those are
+damaged it looks no further: LMDB trusts them.
 """
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from streamd.errors import ConfigInvalid, FormatUnknown, PagesDamaged
 from streamd.storage.directory import DataDirectory
 from streamd.storage.environment import Environment
 from streamd.storage.packages import kept_packages
+from streamd.storage.page_walk import PageWalk
 from streamd.storage.shard_log import BLOCK_KEY, ShardKey, ShardLog, ShardState
 
 __all__ = ["CheckReport", "Fault", "ShardStats", "check", "stats"]
@@ -30,6 +33,7 @@ _STREAM_PREFIX = b"stream/"
 _CODE_PREFIXES = (b"function/", b"function-version/", b"layer/")
 _VERSION_BYTE_COUNT = 8
 _PROGRESS_STEP = 256
+_ATTEMPT_COUNT_MAX = 100
 
 Progress = Callable[[int, int], None]
 """Hears how many blocks are done, of how many."""
@@ -85,13 +89,18 @@ def check(directory: Path, *, progress: Progress) -> CheckReport:
     """Verify everything. Raises ConfigInvalid and FormatUnknown when this is no data directory we can read."""
     report = CheckReport()
     environment = _open(directory)
+    pages = PageWalk(DataDirectory(directory).log_path / "data.mdb")
     try:
-        with environment.read() as transaction:
+        with _moment(environment, pages) as transaction:
+            _check_pages(pages, report)
+            if report.faults:
+                return report
             _check_all(transaction, environment, report, progress)
             _check_packages(DataDirectory(directory).packages_path, _needed_packages(transaction, environment), report)
     except PagesDamaged as damage:
         report.faults.append(Fault("the log", f"it cannot be read to its end: {damage.reason}"))
     finally:
+        pages.close()
         environment.close()
     return report
 
@@ -113,6 +122,23 @@ def stats(directory: Path) -> list[ShardStats]:
         raise ConfigInvalid(f"the log in {directory} cannot be read to its end: {damage.reason}") from damage
     finally:
         environment.close()
+
+
+@contextmanager
+def _moment(environment: Environment, pages: PageWalk) -> Iterator[lmdb.Transaction]:
+    """Open a read transaction whose commit the pages still tell of. Raises ConfigInvalid."""
+    for _ in range(_ATTEMPT_COUNT_MAX):
+        with environment.read() as transaction:
+            if pages.find(transaction.id()):
+                yield transaction
+                return
+    raise ConfigInvalid("the log cannot be looked at: its first pages do not tell of the commit that LMDB shows")
+
+
+def _check_pages(pages: PageWalk, report: CheckReport) -> None:
+    for page, reason in pages.go_through():
+        place = "the log" if page is None else f"page {page} of the log"
+        report.faults.append(Fault(place, f"its pages are damaged: {reason}"))
 
 
 def _walks(transaction: lmdb.Transaction, environment: Environment) -> dict[ShardKey, _Walk]:

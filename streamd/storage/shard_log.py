@@ -351,7 +351,7 @@ class ShardLog:
         if (stream_number, shard_index) != (shard.stream_number, shard.shard_index):
             raise _damaged(shard, position, "it is missing")
         header = _header(cursor, shard, start)
-        if position >= start + header.record_count:
+        if not start <= position < start + header.record_count:
             raise _damaged(shard, position, "it is missing")
         return start, header
 
