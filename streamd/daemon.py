@@ -123,9 +123,10 @@ class Worker:
                 metrics_folder=self._seat.metrics_folder,
                 about=dict if functions is None else functions.about,
             ),
+            engine.answers,
         )
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_note_worker(engine.metrics, door))]
+            tasks = [group.create_task(_note_worker(engine, door))]
             if self._seat.index == 0:
                 tasks += self._start_services(group, engine)
             if functions is not None:
@@ -182,7 +183,7 @@ class Worker:
         self._stopping.set()
 
 
-async def _note_worker(metrics: Metrics, door: HttpDoor) -> NoReturn:
+async def _note_worker(engine: Engine, door: HttpDoor) -> NoReturn:
     while True:
-        metrics.note_worker(body_byte_count=door.body_byte_count)
+        engine.metrics.note_worker(body_byte_count=door.body_byte_count, answer_byte_count=engine.answers.byte_count)
         await asyncio.sleep(_FIGURES_PAUSE_S)

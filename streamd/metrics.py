@@ -175,6 +175,9 @@ class Metrics:
         self._door_bytes = self._gauge(
             "streamd_worker_door_bytes", "Bytes of requests' bodies not answered yet", (), mode="liveall"
         )
+        self._answer_bytes = self._gauge(
+            "streamd_worker_answer_bytes", "Bytes of answers that clients have not taken yet", (), mode="liveall"
+        )
         self._worker_gauges = {
             source: self._gauge(name, text, (), mode="liveall")
             for source, name, text in (
@@ -262,9 +265,10 @@ class Metrics:
         assert isinstance(gauge, Gauge)
         gauge.inc(amount)
 
-    def note_worker(self, *, body_byte_count: int) -> None:
-        """Set this worker's own figures, as they are now: its process's, and what the bodies at its door hold."""
+    def note_worker(self, *, body_byte_count: int, answer_byte_count: int) -> None:
+        """Set this worker's own figures, as they are now: its process's, and what bodies and answers hold."""
         self._door_bytes.set(body_byte_count)
+        self._answer_bytes.set(answer_byte_count)
         samples = [sample for family in self._own_process.collect() for sample in family.samples]
         for sample in samples:
             if (gauge := self._worker_gauges.get(sample.name)) is not None:

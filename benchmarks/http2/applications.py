@@ -14,6 +14,7 @@ import uvloop
 
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
+from streamd.engine.answer_room import AnswerRoom
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.http import HttpDoor
 
@@ -74,7 +75,7 @@ async def _serve(port: int) -> None:
     listener = socket.create_server(("127.0.0.1", port))
     listener.setblocking(False)
     async with asyncio.TaskGroup() as group:
-        door = HttpDoor(_Dialect(), {})
+        door = HttpDoor(_Dialect(), {}, AnswerRoom())
         await door.open(listener, group)
 
 

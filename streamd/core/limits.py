@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = [
     "ADMITTED_BYTE_COUNT_MAX",
+    "ANSWER_ROOM_BYTE_COUNT_MAX",
     "BLOCK_BYTE_COUNT_MAX",
     "BODY_BYTE_COUNT_MAX",
     "CLOSED_RETRY_COUNT_MAX",
@@ -38,6 +39,7 @@ __all__ = [
     "SHARD_READ_CALL_RATE",
     "SHARD_WRITE_BYTE_RATE",
     "SHARD_WRITE_RECORD_RATE",
+    "SMALL_ANSWER_BYTE_COUNT_MAX",
     "SMALL_BODY_BYTE_COUNT_MAX",
     "SUBSCRIPTION_GUARD_MS",
     "SUBSCRIPTION_IDLE_MS",
@@ -89,6 +91,10 @@ BODY_BYTE_COUNT_MAX: Final = 20 * MIB
 DOOR_BYTE_COUNT_MAX: Final = 64 * MIB
 # A body up to this never waits for room at the door: large ones shall not hold up small ones.
 SMALL_BODY_BYTE_COUNT_MAX: Final = 64 * KIB
+# Ours: what answers hold in one process until clients have taken them; past it reads give little, past twice as much
+# nothing. Only a record that is larger comes alone.
+ANSWER_ROOM_BYTE_COUNT_MAX: Final = 64 * MIB
+SMALL_ANSWER_BYTE_COUNT_MAX: Final = 64 * KIB
 # Lambda: a request that carries a package of code, in base64.
 DEPLOY_BYTE_COUNT_MAX: Final = 70_167_211
 # Ours: events that wait for functions. Past these a producer hears of it, and the log keeps its room.

@@ -6,6 +6,7 @@ from typing import Self
 
 from streamd.config import AccountConfig
 from streamd.core.tokens import TokenMint
+from streamd.engine.answer_room import AnswerRoom
 from streamd.engine.clock import Clock
 from streamd.engine.groups import Groups
 from streamd.engine.keys import Keys
@@ -33,6 +34,7 @@ class Engine:
     resharder: Resharder
     keys: Keys
     quotas: Quotas
+    answers: AnswerRoom
     tokens: TokenMint
     clock: Clock
     metrics: Metrics
@@ -59,16 +61,18 @@ class Engine:
         resharder = Resharder(store, streams, clock, transition_ms=account.transition_ms)
         keys = Keys(master_key)
         quotas = Quotas(counters, clock, metrics, mode=LimitsMode(account.limits_mode))
+        answers = AnswerRoom()
         shards = Shards(store, streams, resharder, keys, quotas, clock)
         return cls(
             store=store,
             streams=streams,
             shards=shards,
-            subscriptions=Subscriptions(store, streams, shards, quotas, counters, clock, metrics, rules=rules),
+            subscriptions=Subscriptions(store, streams, shards, answers, quotas, counters, clock, metrics, rules=rules),
             groups=Groups(store),
             resharder=resharder,
             keys=keys,
             quotas=quotas,
+            answers=answers,
             tokens=TokenMint(token_secret),
             clock=clock,
             metrics=metrics,

@@ -24,6 +24,7 @@ from streamd.core.limits import (
 )
 from streamd.core.shard_tree import Shard, shard_id
 from streamd.core.stream import Consumer, Status, Stream
+from streamd.engine.answer_room import AnswerRoom
 from streamd.engine.clock import Clock
 from streamd.engine.quotas import Quotas
 from streamd.engine.shards import ReadBatch, Shards
@@ -40,6 +41,8 @@ __all__ = ["Push", "Subscription", "SubscriptionRules", "Subscriptions"]
 _QUIET_COUNT_MAX = 24
 # A quarter of a second more or less of silence is nothing to a consumer.
 _BEAT_S = 0.25
+# How often a subscription that waits for room looks whether it may still last.
+_ROOM_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ class Subscriptions:
         store: Store,
         streams: Streams,
         shards: Shards,
+        answers: AnswerRoom,
         quotas: Quotas,
         counters: Counters,
         clock: Clock,
@@ -93,6 +97,7 @@ class Subscriptions:
         self._store = store
         self._streams = streams
         self._shards = shards
+        self._answers = answers
         self._quotas = quotas
         self._counters = counters
         self._clock = clock
@@ -129,7 +134,10 @@ class Subscriptions:
         try:
             async with aclosing(self._pushed(subscription, after=after)) as pushes:
                 async for push in pushes:
-                    yield push
+                    # Given away: whoever is slow to take it shall not have us hold it a second time.
+                    last = [push]
+                    del push
+                    yield last.pop()
         finally:
             self._metrics.subscribed(-1)
 
@@ -141,14 +149,20 @@ class Subscriptions:
         pace = _Pace()
         while self._left_s(subscription) > 0:
             push = await self._read(subscription, after=after)
+            if push is None:
+                await self._answers.until_room(timeout_s=_ROOM_PAUSE_S)
+                continue
             if push.batch.next_after is None:
                 yield push
                 return
             after = push.batch.next_after
             if push.batch.data or pace.is_due:
-                yield push
+                byte_count = push.batch.byte_count
+                last = [push]
+                del push
+                yield last.pop()
                 pace.said(idle_s=self._rules.idle_ms / 1000)
-                await self._slow_down(pace, push.batch.byte_count)
+                await self._slow_down(pace, byte_count)
                 continue
             async with aclosing(self._quiet_times(subscription, pace, after=after)) as moments:
                 async for _ in moments:
@@ -160,8 +174,8 @@ class Subscriptions:
             return 0
         return (subscription.since_ms + self._rules.duration_ms - self._clock.ticks_ms()) / 1000
 
-    async def _read(self, subscription: Subscription, *, after: int) -> Push:
-        """Read for a subscription that still holds."""
+    async def _read(self, subscription: Subscription, *, after: int) -> Push | None:
+        """Read for a subscription that still holds; None while answers that nobody takes leave no room."""
         index = subscription.shard.shard_index
         if self._counters.claimed_ms(subscription.name) != subscription.since_ms:
             raise SubscriptionTaken(subscription.stream_name, shard_id(index), subscription.consumer_name)
@@ -171,9 +185,12 @@ class Subscriptions:
         if shard is None or not stream.shows(shard, now_ms=self._clock.now_ms()):
             raise ShardNotFound(stream.name, shard_id(index))
         try:
-            batch = await self._shards.read(
-                stream, shard, after=after, limit=GET_RECORDS_COUNT_MAX, byte_count_max=PUSH_BYTE_COUNT_MAX
-            )
+            async with self._answers.share(PUSH_BYTE_COUNT_MAX) as byte_count_max:
+                if not byte_count_max:
+                    return None
+                batch = await self._shards.read(
+                    stream, shard, after=after, limit=GET_RECORDS_COUNT_MAX, byte_count_max=byte_count_max
+                )
         except ShardMissing:
             raise StreamNotFound(stream.name) from None
         return Push(stream, batch)

@@ -70,7 +70,9 @@ async def _messages(
     try:
         async with aclosing(engine.subscriptions.pushes(subscription, after=after)) as pushes:
             async for push in pushes:
-                yield _event(call, "SubscribeToShardEvent", _payload(engine, call, push))
+                event = _event(call, "SubscribeToShardEvent", _payload(engine, call, push))
+                del push  # its records, which the event has too
+                yield event
     except StreamdError as cause:
         fault = fault_of(cause, account_id=engine.account_id)
         if fault.status >= 500:

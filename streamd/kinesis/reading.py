@@ -1,6 +1,8 @@
 """Reading records: GetShardIterator and GetRecords."""
 
-from streamd.core.limits import GET_RECORDS_COUNT_MAX
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+from streamd.core.limits import GET_RECORDS_BYTE_COUNT_MAX, GET_RECORDS_COUNT_MAX
 from streamd.core.shard_tree import Shard, shard_id, shard_index
 from streamd.core.stream import Stream
 from streamd.core.tokens import ShardIterator
@@ -76,19 +78,16 @@ async def get_records(engine: Engine, call: Call) -> Answer:
     if engine.quotas.is_on and not engine.quotas.may_read(stream, shard):
         raise Fault("ProvisionedThroughputExceededException", throttle_sentence(engine, stream, shard.id))
     limit = call.get("Limit") or GET_RECORDS_COUNT_MAX
-    batch = await _read(engine, stream, shard, after=place.after, limit=limit)
-    if not batch.data and batch.next_after is not None and call.wait_ms:
-        await engine.shards.wait_for_more(stream, shard, after=batch.next_after, timeout_s=call.wait_ms / 1000)
-        # What came meanwhile may be a reshard or a deletion, so the stream is looked up again.
-        stream, shard = await _find(engine, place)
-        batch = await _read(engine, stream, shard, after=place.after, limit=limit)
-    if batch.next_after is not None and batch.next_after < place.after:
-        # It leads past all there is: it was given before a restore.
-        raise invalid_argument("Invalid ShardIterator.")
-    if engine.quotas.is_on:
-        engine.quotas.was_read(stream, shard, byte_count=batch.byte_count)
-    count_read(engine, stream, batch)
-    return call.codec.encode_records(columns_of(batch), _rest(engine, stream, batch))
+    async with await _share(engine, stream, shard, after=place.after) as byte_count_max:
+        batch = await _read(engine, stream, shard, after=place.after, limit=limit, byte_count_max=byte_count_max)
+        if batch.data or batch.next_after is None or not call.wait_ms:
+            return _written(engine, call, stream, batch, after=place.after)
+    await engine.shards.wait_for_more(stream, shard, after=batch.next_after, timeout_s=call.wait_ms / 1000)
+    # What came meanwhile may be a reshard or a deletion, so the stream is looked up again.
+    stream, shard = await _find(engine, place)
+    async with await _share(engine, stream, shard, after=place.after) as byte_count_max:
+        batch = await _read(engine, stream, shard, after=place.after, limit=limit, byte_count_max=byte_count_max)
+        return _written(engine, call, stream, batch, after=place.after)
 
 
 def find_shard(engine: Engine, stream: Stream, index: int) -> Shard:
@@ -139,6 +138,17 @@ def count_read(engine: Engine, stream: Stream, batch: ReadBatch) -> None:
         engine.metrics.shard(metric, stream.name, batch.shard.id, amount=amounts[metric])
 
 
+def _written(engine: Engine, call: Call, stream: Stream, batch: ReadBatch, *, after: int) -> Answer:
+    """Count what was read, and write it down. Raises Fault."""
+    if batch.next_after is not None and batch.next_after < after:
+        # The iterator leads past all there is: it was given before a restore.
+        raise invalid_argument("Invalid ShardIterator.")
+    if engine.quotas.is_on:
+        engine.quotas.was_read(stream, batch.shard, byte_count=batch.byte_count)
+    count_read(engine, stream, batch)
+    return call.codec.encode_records(columns_of(batch), _rest(engine, stream, batch))
+
+
 async def _find(engine: Engine, place: ShardIterator) -> tuple[Stream, Shard]:
     try:
         stream = await engine.streams.load(place.stream_name)
@@ -149,9 +159,23 @@ async def _find(engine: Engine, place: ShardIterator) -> tuple[Stream, Shard]:
     return stream, find_shard(engine, stream, place.shard_index)
 
 
-async def _read(engine: Engine, stream: Stream, shard: Shard, *, after: int, limit: int) -> ReadBatch:
+async def _share(engine: Engine, stream: Stream, shard: Shard, *, after: int) -> AbstractAsyncContextManager[int]:
+    """Give what waits for one's turn at a large answer; whoever is at the tip, where little comes, needs none."""
     try:
-        return await engine.shards.read(stream, shard, after=after, limit=limit)
+        is_at_tip = after >= await engine.shards.tip(stream, shard)
+    except ShardMissing:
+        raise ShardNotFound(stream.name, shard.id) from None
+    return nullcontext(GET_RECORDS_BYTE_COUNT_MAX) if is_at_tip else engine.answers.share(GET_RECORDS_BYTE_COUNT_MAX)
+
+
+async def _read(
+    engine: Engine, stream: Stream, shard: Shard, *, after: int, limit: int, byte_count_max: int
+) -> ReadBatch:
+    if not byte_count_max:
+        # Clients that do not take what they asked for have brought the worker to this.
+        raise Fault("ProvisionedThroughputExceededException", throttle_sentence(engine, stream, shard.id))
+    try:
+        return await engine.shards.read(stream, shard, after=after, limit=limit, byte_count_max=byte_count_max)
     except ShardMissing:
         raise ShardNotFound(stream.name, shard.id) from None
 

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
+from streamd.engine.answer_room import AnswerRoom
 from streamd.server.http2_guard import PREFACE
 from streamd.server.http2_hall import Http2Hall
 from streamd.server.lean import LeanConnection
@@ -34,10 +35,10 @@ _HTTP2 = "streamd.server.http2"
 class HttpDoor:
     """Serves one dialect and some pages on one listening socket, or two."""
 
-    def __init__(self, dialect: Dialect, pages: Mapping[str, Page]) -> None:
+    def __init__(self, dialect: Dialect, pages: Mapping[str, Page], answers: AnswerRoom) -> None:
         self._dialect = dialect
         self._pages = pages
-        self._hall = LeanHall(dialect, self._hand_over)
+        self._hall = LeanHall(dialect, self._hand_over, answers)
         self._http2_hall = Http2Hall(self._hall, pages)
         self._web_door: WebDoor | None = None
         self._servers: list[asyncio.Server] = []
@@ -96,6 +97,6 @@ class HttpDoor:
     def _connect_to_web(self) -> asyncio.Protocol:
         if self._web_door is None:
             module = importlib.import_module(_WEB_DOOR)
-            self._web_door = module.WebDoor(self._dialect, self._pages, self._hall.budget)
+            self._web_door = module.WebDoor(self._dialect, self._pages, self._hall.budget, self._hall.answers)
         door: WebDoor = self._web_door
         return door.connect()

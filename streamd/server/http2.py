@@ -5,11 +5,9 @@ keeps the protocol's state and windows, ``http2_guard`` counts what clients may 
 header lists. Plain puts go into the same lanes as those of HTTP/1.1. Server push and upgrades from HTTP/1.1 are not
 offered.
 
-h2, because it does no I/O: it serves the port, the process and the event loop of HTTP/1.1, under limits of ours.
-
-Bounded: open streams of a connection and of a worker, header lists, bodies, the bytes of bodies that a connection may
-have under way, the time for a body to come and for an answer to be taken, idle connections, and floods. Streams take
-turns, a frame each.
+h2 does no I/O, so it serves the port and the event loop of HTTP/1.1, under limits of ours. Bounded: open streams of a
+connection and of a worker, header lists, bodies, the bytes of bodies that a connection may have under way, the time for
+a body to come and for an answer to be taken, idle connections, and floods. Streams take turns, a frame each.
 """
 
 import asyncio
@@ -68,7 +66,7 @@ class Http2Connection(asyncio.Protocol):
         self._guard = FrameGuard(now_s=time.monotonic())
         self._streams: dict[int, Http2Stream] = {}
         self._bodies = Bodies(self._state, hall.lean.budget, read_on=self._read_on)
-        self._outbox = Outbox(self._state, self._guard)
+        self._outbox = Outbox(self._state, self._guard, hall.lean.answers)
         self._deferred: deque[Http2Stream] = deque()
         self._in_hand_count = 0
         self._uncredited_byte_count = 0
@@ -384,7 +382,8 @@ class Http2Connection(asyncio.Protocol):
     def _sweep(self) -> None:
         """End what has taken its time: bodies that do not come, answers that are not taken, the idle connection."""
         now_s = time.monotonic()
-        if self._guard.is_incomplete_for(now_s, _PATIENCE_S) and not self._bodies.is_held_up:
+        is_stuck = self._guard.is_incomplete_for(now_s, _PATIENCE_S) and not self._bodies.is_held_up
+        if is_stuck or self._outbox.is_stalling():
             self._end(ErrorCodes.NO_ERROR)
             return
         for stream in list(self._streams.values()):

@@ -160,3 +160,5 @@ class Http2Stream:
         self._owed = memoryview(b"")
         if self._task is not None:
             self._task.cancel()
+            # Else what was to be sent would live until the collector comes, which is seldom.
+            self._task = self._taken = None

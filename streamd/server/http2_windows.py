@@ -4,6 +4,8 @@ from collections import OrderedDict
 
 from h2.connection import H2Connection
 
+from streamd.core.limits import SMALL_ANSWER_BYTE_COUNT_MAX
+from streamd.engine.answer_room import AnswerRoom
 from streamd.server.http2_guard import FrameGuard
 from streamd.server.http2_streams import Http2Stream
 
@@ -16,18 +18,22 @@ _FRAME_BYTE_COUNT_MAX = 64 * 1024
 class Outbox:
     """The streams of a connection that owe their client something."""
 
-    __slots__ = ("_guard", "_ready_by_number", "_state", "byte_count")
+    __slots__ = ("_answers", "_guard", "_mark", "_ready_by_number", "_sent_byte_count", "_state", "byte_count")
 
-    def __init__(self, state: H2Connection, guard: FrameGuard) -> None:
+    def __init__(self, state: H2Connection, guard: FrameGuard, answers: AnswerRoom) -> None:
+        self._answers = answers
         self._state = state
         self._guard = guard
         self._ready_by_number: OrderedDict[int, Http2Stream] = OrderedDict()
+        self._sent_byte_count = 0
+        self._mark: int | None = None
         self.byte_count = 0
         """What is owed by all streams together."""
 
     def put(self, stream: Http2Stream) -> None:
         """Take a stream that owes something new."""
         self.byte_count += stream.owed_byte_count
+        self._answers.hold(stream.owed_byte_count)
         self._ready_by_number[stream.number] = stream
 
     def put_back(self, stream: Http2Stream) -> None:
@@ -38,7 +44,14 @@ class Outbox:
     def leave(self, stream: Http2Stream) -> None:
         """Let go of a stream and what it owes."""
         self.byte_count -= stream.owed_byte_count
+        self._answers.give_back(stream.owed_byte_count)
         self._ready_by_number.pop(stream.number, None)
+
+    def is_stalling(self) -> bool:
+        """Tell, asked every few seconds, whether the room for answers is full while this client hardly takes any."""
+        mark, self._mark = self._mark, self._sent_byte_count if self.byte_count else None
+        is_moving = mark is None or self._mark is None or self._mark - mark >= SMALL_ANSWER_BYTE_COUNT_MAX
+        return self._answers.is_full and not is_moving
 
     def send_piece(self) -> Http2Stream | None:
         """Send a frame of the stream whose turn it is; None when nothing can be sent now."""
@@ -52,6 +65,8 @@ class Outbox:
             piece = stream.take_piece(room)
             state.send_data(number, piece, end_stream=stream.is_last and not stream.owed_byte_count)
             self.byte_count -= len(piece)
+            self._sent_byte_count += len(piece)
+            self._answers.give_back(len(piece))
             self._guard.sent(len(piece))
             if stream.owed_byte_count:
                 ready[number] = stream

@@ -25,6 +25,7 @@ from streamd.server.heads import Head
 from streamd.server.lean_hall import LeanHall
 from streamd.server.peers import peer_of
 from streamd.server.pieces import Pieces
+from streamd.server.untaken import Untaken
 
 __all__ = ["LeanConnection"]
 
@@ -60,6 +61,7 @@ class LeanConnection(asyncio.Protocol):
         "_seat",
         "_since_s",
         "_transport",
+        "_untaken",
     )
 
     def __init__(self, hall: LeanHall) -> None:
@@ -79,6 +81,7 @@ class LeanConnection(asyncio.Protocol):
         self._since_s = time.monotonic()
         self._push: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._untaken = Untaken(hall.answers)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the connection, or end it when there are too many."""
@@ -96,10 +99,13 @@ class LeanConnection(asyncio.Protocol):
         """Forget the connection; a request in hand is still carried out, only nobody hears of it."""
         self._hall.forget(self)
         self._transport = None
+        self._untaken.end()
         if not self._is_busy:
             self._leave_seat()
         if self._push is not None:
             self._push.cancel()
+            # Else what was to be sent would live until the collector comes, which is seldom.
+            self._push = self._room = None
 
     def eof_received(self) -> bool:
         """Keep a half-closed connection until the request in hand is answered."""
@@ -113,6 +119,7 @@ class LeanConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that the client has caught up."""
         self._is_full = False
+        self._untaken.end()
         if self._room is not None:
             if not self._room.done():
                 self._room.set_result(None)
@@ -147,6 +154,8 @@ class LeanConnection(asyncio.Protocol):
             if self._seat.is_stalling(now_s):
                 return True
         if self._is_taken_slowly:
+            if self._transport is not None and self._untaken.is_stalling(self._transport, now_s):
+                return True
             patience_s = _TAKING_S
         else:
             patience_s = _PATIENCE_S if self._buffer or self._head is not None else _IDLE_S
@@ -267,6 +276,7 @@ class LeanConnection(asyncio.Protocol):
         if self._is_full:
             self._is_taken_slowly = True
             self._since_s = time.monotonic()
+            self._untaken.begin(transport)
         else:
             self._go_on()
 
@@ -292,14 +302,15 @@ class LeanConnection(asyncio.Protocol):
         async for frame in frames:
             if frame:
                 transport.writelines([b"%x\r\n" % len(frame), frame, b"\r\n"])
-                await self._until_room()
+                await self._until_room(transport)
         transport.write(b"0\r\n\r\n")
 
-    async def _until_room(self) -> None:
+    async def _until_room(self, transport: asyncio.Transport) -> None:
         """Wait until the client has taken enough of what was sent."""
         if self._is_full:
             self._room = asyncio.get_running_loop().create_future()
             self._is_taken_slowly, self._since_s = True, time.monotonic()
+            self._untaken.begin(transport)
             await self._room
             self._is_taken_slowly, self._room = False, None
 

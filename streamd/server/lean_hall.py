@@ -1,6 +1,7 @@
 """The lean connections of a worker together: what they share, and their bounds.
 
-The number of connections, what bodies may hold (``server.door_budget``), and how long a connection may idle or dawdle.
+The number of connections, what bodies and answers may hold (``server.door_budget``, ``engine.answer_room``), and how
+long a connection may idle or dawdle.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import NoReturn, Protocol
 from streamd.core.limits import DOOR_BYTE_COUNT_MAX
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
+from streamd.engine.answer_room import AnswerRoom
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.door_budget import DoorBudget
 from streamd.server.heads import HeadReader
@@ -65,10 +67,11 @@ HandOver = Callable[[bytes], asyncio.Protocol | None]
 class LeanHall:
     """The lean connections of a worker: makes them, bounds them, ends those that idle or dawdle."""
 
-    def __init__(self, dialect: Dialect, fallback: HandOver) -> None:
+    def __init__(self, dialect: Dialect, fallback: HandOver, answers: AnswerRoom) -> None:
         self.dialect = dialect
         self.fallback = fallback
         self.budget = DoorBudget(DOOR_BYTE_COUNT_MAX)
+        self.answers = answers
         self.connections: set[KeptConnection] = set()
         self.group: asyncio.TaskGroup | None = None
         self._openings_s = 0

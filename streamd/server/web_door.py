@@ -8,14 +8,16 @@ start: aiohttp takes a third of the time that a start takes, and no put needs it
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from streamd.core.limits import SMALL_ANSWER_BYTE_COUNT_MAX
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
+from streamd.engine.answer_room import AnswerRoom
 from streamd.server.dialects import TOO_LARGE, body_byte_count_max, too_large_body
 from streamd.server.door_budget import DoorBudget, Seat
 from streamd.server.lean_hall import Dialect
@@ -28,6 +30,8 @@ _HEADER_BYTE_COUNT_MAX = 16 * 1024
 _KEEP_ALIVE_S = 75.0
 _BODY_PATIENCE_S = 60.0
 _LOOK_PAUSE_S = 5.0
+# The largest answer over a line of half a megabit a second.
+_TAKING_S = 300.0
 _SERVER = {"Server": "streamd"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -44,9 +48,10 @@ class _OwnFaultsOnly(logging.Filter):
 class WebDoor:
     """Serves one dialect and some pages on the connections that it is given."""
 
-    def __init__(self, dialect: Dialect, pages: Mapping[str, Page], budget: DoorBudget) -> None:
+    def __init__(self, dialect: Dialect, pages: Mapping[str, Page], budget: DoorBudget, answers: AnswerRoom) -> None:
         self._dialect = dialect
         self._budget = budget
+        self._answers = answers
         self._pages = pages
         _LOG.addFilter(_OwnFaultsOnly())
         self._web_server = web.Server(
@@ -75,9 +80,27 @@ class WebDoor:
             return web.Response(status=status, headers={"Content-Type": content_type} | _SERVER, body=content)
         seat = _WaitingSeat(self._budget, request.content_length or 0)
         try:
-            return await self._answer(request, seat)
+            response = await self._answer(request, seat)
         finally:
             seat.leave()
+        if isinstance(response, web.Response):
+            await self._send(request, response)
+        return response
+
+    async def _send(self, request: web.BaseRequest, response: web.Response) -> None:
+        await response.prepare(request)
+        # A client that went away is nobody's fault.
+        with suppress(ConnectionError):
+            content = response.body if isinstance(response.body, bytes) else b""
+            await self._taken(request, response.write_eof(), byte_count=len(content))
+
+    async def _taken(self, request: web.BaseRequest, sending: Awaitable[None], *, byte_count: int) -> None:
+        """Send something, and count it until the client has taken it."""
+        taking = _Taking(self._answers, request, byte_count)
+        try:
+            await sending
+        finally:
+            taking.end()
 
     async def _answer(self, request: web.BaseRequest, seat: "_WaitingSeat") -> web.StreamResponse:
         try:
@@ -100,8 +123,50 @@ class WebDoor:
         if reply.frames is not None:
             # A push goes on for minutes, and its request holds nothing by then.
             seat.leave()
-            return await _pushed(request, reply, reply.frames)
+            return await self._pushed(request, reply, reply.frames)
         return web.Response(status=reply.status, headers={**reply.headers, **_SERVER}, body=reply.body)
+
+    async def _pushed(
+        self, request: web.BaseRequest, reply: Reply, frames: AsyncGenerator[bytes, None]
+    ) -> web.StreamResponse:
+        """Send frames as they come; the next is asked for when the client has room for it."""
+        response = web.StreamResponse(status=reply.status, headers={**reply.headers, **_SERVER})
+        async with aclosing(frames):
+            # A client that went away is nobody's fault.
+            with suppress(ConnectionError):
+                await response.prepare(request)
+                async for frame in frames:
+                    await self._taken(request, response.write(frame), byte_count=len(frame))
+                await response.write_eof()
+        return response
+
+
+class _Taking:
+    """What is sent until the client has taken it; one that takes too long over it is given up."""
+
+    def __init__(self, answers: AnswerRoom, request: web.BaseRequest, byte_count: int) -> None:
+        self._answers = answers
+        self._request = request
+        self._byte_count = self._left_byte_count = byte_count
+        self._since_s = time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_PAUSE_S, self._look)
+        answers.hold(byte_count)
+
+    def end(self) -> None:
+        """Count it as taken, or as dropped."""
+        self._timer.cancel()
+        self._answers.give_back(self._byte_count)
+
+    def _look(self) -> None:
+        transport = self._request.transport
+        if transport is None:
+            return
+        before, self._left_byte_count = self._left_byte_count, transport.get_write_buffer_size()
+        is_stalling = self._answers.is_full and before - self._left_byte_count < SMALL_ANSWER_BYTE_COUNT_MAX
+        if is_stalling or time.monotonic() - self._since_s > _TAKING_S:
+            transport.abort()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_PAUSE_S, self._look)
 
 
 class _WaitingSeat:
@@ -134,19 +199,6 @@ class _WaitingSeat:
 
     def _let_on(self) -> None:
         self._room.set()
-
-
-async def _pushed(request: web.BaseRequest, reply: Reply, frames: AsyncGenerator[bytes, None]) -> web.StreamResponse:
-    """Send frames as they come; the next is asked for when the client has room for it."""
-    response = web.StreamResponse(status=reply.status, headers={**reply.headers, **_SERVER})
-    async with aclosing(frames):
-        # A client that went away is nobody's fault.
-        with suppress(ConnectionError):
-            await response.prepare(request)
-            async for frame in frames:
-                await response.write(frame)
-            await response.write_eof()
-    return response
 
 
 def _last_response(status: int, body: bytes = b"") -> web.Response:

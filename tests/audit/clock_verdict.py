@@ -30,9 +30,11 @@ class Ledger:
     attempted: set[bytes] = field(default_factory=set)
     puts_by_shard: dict[str, dict[bytes, _Put]] = field(default_factory=dict)
     last_arrival_ms: dict[str, int] = field(default_factory=dict)
+    high_ms: int = 0
 
     def saw(self, now_ms: int) -> None:
         """Note what the clock says, before and after each change of it."""
+        self.high_ms = max(self.high_ms, now_ms)
         for puts in self.puts_by_shard.values():
             for put in puts.values():
                 put.high_ms = max(put.high_ms, now_ms)
@@ -48,6 +50,10 @@ class Ledger:
     def acknowledged_since(self, shard_id: str, number: int) -> list[int]:
         """List the sequence numbers of a shard that were acknowledged after this one."""
         return [put.number for put in self.puts_by_shard.get(shard_id, {}).values() if put.number > number]
+
+    def may_vanish(self, record: ReadBack) -> bool:
+        """Tell whether the clock ever said that a record had expired: what removes it may be under way."""
+        return arrival_ms_of(record) < self.high_ms - RETENTION_MS
 
     def faults_in(
         self, records_by_shard: Mapping[str, Sequence[ReadBack]], *, since_ms: int, until_ms: int

@@ -202,13 +202,15 @@ class JumpAudit:
             found = [record.sequence_number for record in read]
             # What expires between the two reads is missing at the front.
             if found != wanted[len(wanted) - len(found) :] or (
-                len(found) < len(wanted) and not self._may_expire(records)
+                len(found) < len(wanted) and not self._may_vanish(records)
             ):
                 self.faults.append(f"{shard_id}: at {time_ms} {len(found)} records were found, not {len(wanted)}")
             self.figures["times tried"] += 1
 
-    def _may_expire(self, records: Sequence[ReadBack]) -> bool:
-        return arrival_ms_of(records[0]) < self._now_ms() - DAY_S * 1000
+    def _may_vanish(self, records: Sequence[ReadBack]) -> bool:
+        """Tell whether the oldest records may go now: they expired once, also if the clock has been set back since."""
+        self.ledger.saw(self._now_ms())
+        return self.ledger.may_vanish(records[0])
 
     def _hand_out(self) -> _Handed:
         with Wire(self.stage.daemon) as wire:
@@ -221,7 +223,9 @@ class JumpAudit:
     def _try_iterator(self, handed: _Handed, records_by_shard: Mapping[str, Sequence[ReadBack]]) -> None:
         """Read on from what was handed out before the actions: for five minutes by the clock, and no longer."""
         age_ms = self._now_ms() - handed.made_ms
-        present = {int(record.sequence_number) for record in records_by_shard.get(handed.shard_id, ())}
+        self.ledger.saw(self._now_ms())
+        records = records_by_shard.get(handed.shard_id, ())
+        present = {int(record.sequence_number) for record in records if not self.ledger.may_vanish(record)}
         wanted = [n for n in self.ledger.acknowledged_since(handed.shard_id, handed.number) if n in present]
         try:
             rows = self._ask("GetRecords", ShardIterator=handed.token)["Records"]

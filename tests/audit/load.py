@@ -2,7 +2,8 @@
 
 Scenes of thousands of connections, slow ones, large bodies, a slow disk and clients that vanish, each before a fresh
 daemon. Its memory stays within a stated bound (what the bodies at its door may hold, four times over: as text, decoded,
-in a block and on its way to the disk; and a small body for each connection), its descriptors come back, a well-behaved
+in a block and on its way to the disk; and a small body for each connection; twice the room of answers and two in the
+making are less), its descriptors come back, a well-behaved
 client beside is always served, and nobody's connection ends without an answer. Then a soak (``--soak``), see
 ``tests.audit.soak``.
 """
@@ -13,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -47,7 +48,13 @@ def memory_mib_max(connection_count: int) -> float:
 
 
 def run_load_audit(
-    folder: Path, *, seconds: float, seed: int, told: Callable[[int], None], share: float = 1.0
+    folder: Path,
+    *,
+    seconds: float,
+    seed: int,
+    told: Callable[[int], None],
+    share: float = 1.0,
+    only: Collection[str] | None = None,
 ) -> Outcome:
     """Play every scene for so many seconds, with all of its clients or a share of them."""
     started = time.monotonic()
@@ -56,6 +63,8 @@ def run_load_audit(
     figures: dict[str, Any] = {}
     faults: list[str] = []
     for number, scene in enumerate(SCENES):
+        if only is not None and scene.name not in only:
+            continue
         place = folder / f"scene-{number}"
         place.mkdir(parents=True)
         told_figures, found = _play(_shrunk(scene, share), place, seconds=seconds, random=Random(seed * 100 + number))
@@ -68,13 +77,17 @@ def run_load_audit(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the audit with a progress bar, and print what was found."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [scene.name for scene in SCENES]
+    flags.add_argument("--only", action="append", choices=names, help="one of the scenes; may be given again")
     flags.add_argument("--seconds", type=float, default=10, help="how long each scene lasts (default 10)")
-    flags.add_argument("--soak", type=float, default=60, help="how long the soak lasts (default 60)")
+    flags.add_argument("--soak", type=float, default=60, help="how long the soak lasts, 0 for none (default 60)")
     flags.add_argument("--seed", type=int, default=1, help="decides what is done (default 1)")
     given = flags.parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="streamd-load-audit-"))
     with progress_of("scenes", SCENE_COUNT) as told:
-        load = run_load_audit(folder, seconds=given.seconds, seed=given.seed, told=told)
+        load = run_load_audit(folder, seconds=given.seconds, seed=given.seed, told=told, only=given.only or names)
+    if not given.soak:
+        return write_outcomes([load], folder)
     with progress_of("soak", int(given.soak)) as told:
         soak = run_soak(folder / "soak", seconds=given.soak, seed=given.seed, told=told)
     return write_outcomes([load, soak], folder)

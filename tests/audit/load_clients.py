@@ -5,6 +5,7 @@ connection that ends without one is counted as such, and is a fault.
 """
 
 import asyncio
+import socket
 import time
 from base64 import b64encode
 from collections import Counter
@@ -16,12 +17,13 @@ import orjson
 
 from tests.server.connections import whole_request
 
-__all__ = ["CUT", "STREAM", "Bystander", "Line", "Tally", "pause", "put_of", "puts_of"]
+__all__ = ["CUT", "STREAM", "Bystander", "Line", "Tally", "get_of", "iterator_of", "pause", "put_of", "puts_of"]
 
 CUT = "closed without an answer"
 STREAM = "load"
 _PATIENCE_S = 120.0
 _PAUSE_S = 0.01
+_LITTLE_BYTE_COUNT = 4_096
 
 
 @dataclass(slots=True)
@@ -45,10 +47,16 @@ class Line:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def open(self) -> asyncio.StreamWriter:
-        """Connect, unless that was done."""
+    async def open(self, *, takes_little: bool = False) -> asyncio.StreamWriter:
+        """Connect, unless that was done; with ``takes_little`` the kernel takes little on the reader's behalf."""
         if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+            line = socket.socket()
+            line.setblocking(False)
+            if takes_little:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LITTLE_BYTE_COUNT)
+            await asyncio.get_running_loop().sock_connect(line, ("127.0.0.1", self._port))
+            limit = _LITTLE_BYTE_COUNT if takes_little else 1 << 16
+            self._reader, self._writer = await asyncio.open_connection(sock=line, limit=limit)
         return self._writer
 
     def close(self, *, rudely: bool = False) -> None:
@@ -76,6 +84,17 @@ class Line:
         self._tally.answers[what] += 1
         self._tally.slowest_s = max(self._tally.slowest_s, time.monotonic() - began_s)
         return body
+
+    async def settle(self, *, unless: str) -> None:
+        """Take the answer that was left lying, and count it, or that the connection ended ``unless`` it came."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                what, _ = await self.answer()
+        except (OSError, asyncio.IncompleteReadError):
+            what = unless
+        except TimeoutError:
+            what = f"no answer in {_PATIENCE_S:g} s"
+        self._tally.answers[what] += 1
 
     async def answer(self) -> tuple[str, bytes]:
         """Read an answer: its status and type, and its body. Raises IncompleteReadError at the end of the line."""
@@ -128,3 +147,14 @@ def puts_of(count: int, byte_count: int) -> bytes:
     data = b64encode(bytes(byte_count)).decode()
     records = [{"PartitionKey": str(number), "Data": data} for number in range(count)]
     return whole_request("PutRecords", orjson.dumps({"StreamName": STREAM, "Records": records}))
+
+
+def iterator_of(shard_index: int) -> bytes:
+    """Write a GetShardIterator for all of a shard."""
+    document = {"StreamName": STREAM, "ShardId": f"shardId-{shard_index:012d}", "ShardIteratorType": "TRIM_HORIZON"}
+    return whole_request("GetShardIterator", orjson.dumps(document))
+
+
+def get_of(iterator: str) -> bytes:
+    """Write a GetRecords."""
+    return whole_request("GetRecords", orjson.dumps({"ShardIterator": iterator}))

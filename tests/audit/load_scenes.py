@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.audit.load_clients import CUT, Line, Tally, pause, put_of, puts_of
+import orjson
+
+from tests.audit.load_clients import CUT, Line, Tally, get_of, iterator_of, pause, put_of, puts_of
 from tests.server.connections import JSON, head_of
 
 __all__ = ["SCENES", "Scene", "Setting"]
@@ -17,6 +19,8 @@ __all__ = ["SCENES", "Scene", "Setting"]
 _KIB = 1024
 _ANNOUNCED = {"Content-Type": JSON, "Content-Length": str(13 * 1024 * _KIB)}
 _TRICKLE_PAUSE_S = 0.2
+_SHARD_COUNT = 4
+_CUT_OFF = "cut off, having taken nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +107,35 @@ async def _vanishing_clients(setting: Setting, count: int) -> None:
     await _all(come_and_go, count)
 
 
+async def _slow_readers(setting: Setting, count: int) -> None:
+    """Ask for ten megabytes over every connection and take nothing; one client beside reads as it should."""
+    until_s = time.monotonic() + setting.seconds
+    filling = setting.line()
+    for _ in range(_SHARD_COUNT):
+        await filling.ask(puts_of(10, 1024 * _KIB - _KIB))
+    iterators = [orjson.loads(await filling.ask(iterator_of(index)))["ShardIterator"] for index in range(_SHARD_COUNT)]
+    filling.close()
+
+    async def stare(number: int) -> None:
+        line = setting.line()
+        writer = await line.open(takes_little=True)
+        writer.write(get_of(iterators[number % len(iterators)]))
+        while time.monotonic() < until_s:
+            await pause(_TRICKLE_PAUSE_S)
+        await line.settle(unless=_CUT_OFF)
+        line.close()
+
+    async def read() -> None:
+        line = setting.line()
+        while time.monotonic() < until_s:
+            await line.ask(get_of(setting.random.choice(iterators)))
+        line.close()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(read())
+        await _all(stare, count)
+
+
 async def _keep_asking(setting: Setting, count: int, request_of: Callable[[int], bytes]) -> None:
     """Ask over each connection its own request, again and again, once at least."""
     until_s = time.monotonic() + setting.seconds
@@ -139,5 +172,11 @@ SCENES = (
     ),
     Scene(name="bodies of 10 MB at once", client_count=64, play=_large_bodies, allowed=_REFUSALS),
     Scene(name="faster than the disk", client_count=256, play=_fast_producers, allowed=_REFUSALS, has_slow_disk=True),
+    Scene(
+        name="slow readers",
+        client_count=400,
+        play=_slow_readers,
+        allowed=frozenset({"200", "400 ProvisionedThroughputExceededException", _CUT_OFF}),
+    ),
     Scene(name="vanishing clients", client_count=100, play=_vanishing_clients, allowed=frozenset({"vanished"})),
 )

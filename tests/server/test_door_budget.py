@@ -14,6 +14,7 @@ import orjson
 from streamd.core.limits import DOOR_BYTE_COUNT_MAX
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
+from streamd.engine.answer_room import AnswerRoom
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.door_budget import DoorBudget, Seat
 from streamd.server.lean import LeanConnection
@@ -160,7 +161,7 @@ def test_over_http2_stalled_bodies_are_given_up_too_and_small_puts_never_wait(da
 
 
 async def test_a_connection_accepted_while_the_door_closes_is_ended() -> None:
-    hall = LeanHall(_NoDialect(), lambda _begun: None)
+    hall = LeanHall(_NoDialect(), lambda _begun: None, AnswerRoom())
     server = await asyncio.get_running_loop().create_server(lambda: LeanConnection(hall), "127.0.0.1", 0)
     await hall.drain(patience_s=0)
 

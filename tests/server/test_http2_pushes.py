@@ -14,6 +14,7 @@ from h2.errors import ErrorCodes
 
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
+from streamd.engine.answer_room import AnswerRoom
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.http import HttpDoor
 from tests.server.http2_client import Http2Client, dial_http2
@@ -109,7 +110,7 @@ class House:
 @asynccontextmanager
 async def _open_house() -> AsyncIterator[House]:
     dialect = PushingDialect()
-    door = HttpDoor(dialect, {})
+    door = HttpDoor(dialect, {}, AnswerRoom())
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
     async with asyncio.TaskGroup() as group:

@@ -1,0 +1,42 @@
+"""What one client has not taken of its answer: counted in the worker's room, and whether it takes any of it."""
+
+import asyncio
+import time
+
+from streamd.core.limits import SMALL_ANSWER_BYTE_COUNT_MAX
+from streamd.engine.answer_room import AnswerRoom
+from streamd.server.door_budget import STALLED_S
+
+__all__ = ["Untaken"]
+
+
+class Untaken:
+    """The bytes in a connection's own buffer, from the moment at which it is full until it is nearly empty."""
+
+    __slots__ = ("_byte_count", "_left_byte_count", "_moved_s", "_room")
+
+    def __init__(self, room: AnswerRoom) -> None:
+        self._room = room
+        self._byte_count = 0
+        self._left_byte_count = 0
+        self._moved_s = 0.0
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """Count what the client is still to take."""
+        self.end()
+        self._byte_count = self._left_byte_count = transport.get_write_buffer_size()
+        self._moved_s = time.monotonic()
+        self._room.hold(self._byte_count)
+
+    def end(self) -> None:
+        """Count it as taken, or as dropped."""
+        if self._byte_count:
+            self._room.give_back(self._byte_count)
+            self._byte_count = 0
+
+    def is_stalling(self, transport: asyncio.Transport, now_s: float) -> bool:
+        """Tell whether the room is full while the client hardly takes anything."""
+        left_byte_count = transport.get_write_buffer_size()
+        if self._left_byte_count - left_byte_count >= SMALL_ANSWER_BYTE_COUNT_MAX:
+            self._left_byte_count, self._moved_s = left_byte_count, now_s
+        return self._room.is_full and now_s - self._moved_s > STALLED_S
