@@ -1,7 +1,7 @@
 /*
- * Preloaded into the daemon: its wall clock says what the file WALL_CLOCK says. Of two numbers in it (nanoseconds), the
- * first is added to the true time; the second, unless it is 0, is told in place of any. What measures durations
- * (CLOCK_MONOTONIC) stays as it is.
+ * Preloaded into the daemon: its wall clock says what the file WALL_CLOCK says. Of the numbers in it (nanoseconds), the
+ * first is added to the true time; the second, unless it is 0, is told in place of any. The third is added to what
+ * measures durations (CLOCK_MONOTONIC), as if that much time had passed.
  */
 
 #define _GNU_SOURCE
@@ -26,7 +26,7 @@ __attribute__((constructor)) static void open_settings(void)
 
     if (descriptor < 0)
         return;
-    found = mmap(NULL, 2 * sizeof *settings, PROT_READ, MAP_SHARED, descriptor, 0);
+    found = mmap(NULL, 3 * sizeof *settings, PROT_READ, MAP_SHARED, descriptor, 0);
     if (found != MAP_FAILED)
         settings = found;
     close(descriptor);
@@ -37,7 +37,14 @@ int clock_gettime(clockid_t clock, struct timespec *told)
     int status = (int)syscall(SYS_clock_gettime, clock, told);
     int64_t now_ns;
 
-    if (status != 0 || settings == NULL || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE))
+    if (status != 0 || settings == NULL)
+        return status;
+    if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE) {
+        now_ns = told->tv_sec * SECOND + told->tv_nsec + settings[2];
+        told->tv_sec = now_ns / SECOND;
+        told->tv_nsec = now_ns % SECOND;
+    }
+    if (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE)
         return status;
     now_ns = settings[1] ? settings[1] : told->tv_sec * SECOND + told->tv_nsec + settings[0];
     told->tv_sec = now_ns / SECOND;

@@ -13,7 +13,7 @@ __all__ = ["DAY_S", "HOUR_S", "WallClock"]
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 
-_SETTINGS = struct.Struct("=qq")
+_SETTINGS = struct.Struct("=qqq")
 _NUMBER = struct.Struct("=q")
 _SECOND_NS = 1_000_000_000
 _SOURCE = Path(__file__).with_name("wall_clock.c")
@@ -24,7 +24,7 @@ class WallClock:
 
     def __init__(self, folder: Path) -> None:
         path = folder / "wall-clock"
-        path.write_bytes(_SETTINGS.pack(0, 0))
+        path.write_bytes(_SETTINGS.pack(0, 0, 0))
         with path.open("r+b") as file:
             self._settings = mmap.mmap(file.fileno(), _SETTINGS.size)
         self.environment: Mapping[str, str] = {
@@ -34,18 +34,27 @@ class WallClock:
 
     def now_s(self) -> float:
         """Tell what the daemon's clock says."""
-        ahead_ns, frozen_ns = _SETTINGS.unpack(self._settings)
+        ahead_ns, frozen_ns, _ = _SETTINGS.unpack(self._settings)
         return int(frozen_ns or time.time_ns() + ahead_ns) / _SECOND_NS
 
     def jump(self, duration_s: float) -> None:
         """Set the clock forward, or back."""
-        ahead_ns, frozen_ns = _SETTINGS.unpack(self._settings)
+        ahead_ns, frozen_ns, _ = _SETTINGS.unpack(self._settings)
         jump_ns = int(duration_s * _SECOND_NS)
         # One number at a time is written, so that no daemon ever sees half of a change.
         if frozen_ns:
             self._set(1, frozen_ns + jump_ns)
         else:
             self._set(0, ahead_ns + jump_ns)
+
+    def let_pass(self, duration_s: float) -> None:
+        """Have time pass: what measures durations is so much further, and the wall clock too.
+
+        Timers that are due are met as soon as the daemon wakes, by whatever happens to it.
+        """
+        _, _, passed_ns = _SETTINGS.unpack(self._settings)
+        self.jump(duration_s)
+        self._set(2, passed_ns + int(duration_s * _SECOND_NS))
 
     def freeze(self) -> None:
         """Have the clock stand still."""
