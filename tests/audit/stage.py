@@ -219,10 +219,14 @@ def until_answered(wire: Wire, operation: str, *, unless: str = "", **members: A
 
 
 def _shard(wire: Wire, stream: str, shard_id: str, **start: Any) -> Iterator[ReadBack]:
-    answer = until_answered(wire, "GetShardIterator", StreamName=stream, ShardId=shard_id, **start)
-    place = answer["ShardIterator"]
+    # A closed shard that expires meanwhile is no more; whoever misses its records will say so.
+    gone = "ResourceNotFoundException"
+    answer = until_answered(wire, "GetShardIterator", unless=gone, StreamName=stream, ShardId=shard_id, **start)
+    place = None if answer is None else answer["ShardIterator"]
     while place is not None:
-        answer = until_answered(wire, "GetRecords", ShardIterator=place)
+        answer = until_answered(wire, "GetRecords", unless=gone, ShardIterator=place)
+        if answer is None:
+            return
         for row in answer["Records"]:
             yield ReadBack(
                 shard_id,
