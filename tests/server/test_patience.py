@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from h2.errors import ErrorCodes
 
 from streamd.core.limits import DOOR_BYTE_COUNT_MAX
 from tests.audit.load_watch import sample_of
@@ -17,6 +18,7 @@ from tests.daemons import Daemon, raw, start_daemon
 from tests.durability.preloads import has_compiler
 from tests.durability.wall_clock import WallClock
 from tests.server.connections import JSON, dial, head_of, read_answer, whole_request
+from tests.server.http2_client import dial_http2
 from tests.workers.wire import until
 
 __all__: list[str] = []
@@ -120,6 +122,64 @@ def test_an_answer_that_is_not_taken_is_given_up_after_five_minutes(
         until(lambda: _descriptor_count(slow_daemon) < before)
 
         assert _byte_count_until_its_end(connection) < 10 * _MIB
+
+
+def test_over_http2_a_body_that_does_not_come_to_its_end_is_given_up_after_a_minute_and_no_other(
+    slow_daemon: Daemon, clock: WallClock
+) -> None:
+    with dial_http2(slow_daemon.port) as connection:
+        headers = {"x-amz-target": "Kinesis_20131202.ListStreams", "content-type": JSON, "content-length": "1000"}
+        number = connection.open(headers)
+        connection.send_body(number, b"{", end_stream=False)
+        connection.sync()
+        clock.let_pass(50)
+        connection.sync()
+        assert connection.answers[number].headers == {}
+        clock.let_pass(15)
+        connection.sync()
+
+        assert connection.answer(number).status == 408
+        assert connection.call("ListStreams", {}).status == 200
+
+
+def test_over_http2_an_answer_that_is_not_taken_is_reset_after_five_minutes(
+    slow_daemon: Daemon, clock: WallClock, stream_name: str
+) -> None:
+    iterator = _iterator_of_ten_megabytes(slow_daemon, stream_name)
+    with dial_http2(slow_daemon.port, gives_room=False) as connection:
+        number = connection.ask("GetRecords", {"ShardIterator": iterator})
+        while not connection.answers[number].pieces:
+            assert connection.receive()
+        connection.give_room(1 << 20)
+        for _ in range(6):
+            clock.let_pass(48)
+            connection.sync()
+        assert connection.answers[number].reset_code is None
+        clock.let_pass(20)
+
+        assert connection.until_reset(number) == ErrorCodes.CANCEL
+
+
+def test_over_http2_a_connection_that_idles_is_told_so_and_closed(slow_daemon: Daemon, clock: WallClock) -> None:
+    with dial_http2(slow_daemon.port) as connection:
+        connection.sync()
+        clock.let_pass(60)
+        assert not _is_answered(slow_daemon, connection.socket)
+        clock.let_pass(25)
+
+        assert connection.until_closed() == ErrorCodes.NO_ERROR
+
+
+def test_over_http2_a_frame_that_does_not_come_to_its_end_ends_the_connection_after_a_minute(
+    slow_daemon: Daemon, clock: WallClock
+) -> None:
+    with dial_http2(slow_daemon.port) as connection:
+        connection.sync()
+        connection.socket.sendall(b"\0\0\x08\x06\0\0\0\0\0half")
+        assert not _is_answered(slow_daemon, connection.socket)
+        clock.let_pass(65)
+
+        assert connection.until_closed() == ErrorCodes.NO_ERROR
 
 
 def test_bodies_in_chunks_that_stall_while_others_wait_are_given_up_after_seconds(
