@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamd.core.wall_clock import is_during
+
 __all__ = ["LATEST", "Alias", "Configuration", "EventSettings", "Function", "Statements"]
 
 LATEST = "$LATEST"
@@ -51,8 +53,7 @@ class Configuration:
 
     def is_settled(self, now_ms: int) -> bool:
         """Whether what was asked for last is done."""
-        # From before it was asked for, the clock was set back: nothing waits for it to come round again.
-        return not self.modified_ms <= now_ms < self.settled_ms
+        return not is_during(now_ms, since_ms=self.modified_ms, until_ms=self.settled_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,12 +65,13 @@ class Lane:
         self.held_count += len(records)
         self.held_byte_count += sum([len(record.event) for record in records])
 
-    def set_back(self, duration_ms: int) -> None:
-        """Move all times that are kept back by as much as the clock was."""
-        self.window_start_ms -= duration_ms
-        self.next_try_ms -= duration_ms
+    def shift(self, duration_ms: int) -> None:
+        """Move all times that are kept by as much as the clock was set, forward or back."""
+        self.window_start_ms += duration_ms
+        if self.next_try_ms:
+            self.next_try_ms += duration_ms
         if self.blocked_since_ms is not None:
-            self.blocked_since_ms -= duration_ms
+            self.blocked_since_ms += duration_ms
 
     def begin(self, count: int) -> None:
         """Make a batch of the first records of the queue."""

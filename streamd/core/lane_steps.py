@@ -38,6 +38,14 @@ class Moment:
     stops_loops: bool = False
 
 
+@dataclass(slots=True)
+class _Closing:
+    """When the window that began at ``start_ms`` closes by time alone, though the clock be set back meanwhile."""
+
+    start_ms: int
+    at_ms: int
+
+
 class LaneSteps:
     """Decides what lanes do. ``window`` is the shard's open tumbling window, None without one."""
 
@@ -45,6 +53,7 @@ class LaneSteps:
         self._settings = settings
         self._events = events
         self._plain = plain_envelope()
+        self._closing: _Closing | None = None
         self.window = window
 
     def next(self, index: int, lane: Lane, moment: Moment) -> Invoke | Outcome | int | None:
@@ -61,6 +70,11 @@ class LaneSteps:
             self._begin(lane)
         return self._try(index, lane, moment)
 
+    def shift(self, duration_ms: int) -> None:
+        """Move the time at which the window closes by as much as the clock was set, forward or back."""
+        if self._closing is not None:
+            self._closing.at_ms += duration_ms
+
     def window_of(self, record: QueuedRecord) -> int:
         """Tell the start of the window that a record counts in. A late record counts in the window that is open."""
         width_ms = self._settings.tumbling_ms
@@ -70,7 +84,11 @@ class LaneSteps:
     def _closing_ms(self, lane: Lane, moment: Moment) -> int | None:
         """Tell when the open window is to be closed: 0 for now, None when time alone does not tell."""
         if self.window is None:
+            self._closing = None
             return None
+        if self._closing is None or self._closing.start_ms != self.window.start_ms:
+            left_ms = min(self.window.end_ms - moment.now_ms, self._settings.tumbling_ms) + WINDOW_GRACE_MS
+            self._closing = _Closing(self.window.start_ms, moment.now_ms + max(0, left_ms))
         if self.window.is_early:
             return 0
         head = lane.head
@@ -78,7 +96,7 @@ class LaneSteps:
             return 0 if self.window_of(head) > self.window.start_ms else None
         if moment.is_ended:
             return 0
-        return None if moment.has_more else self.window.end_ms + WINDOW_GRACE_MS
+        return None if moment.has_more else self._closing.at_ms
 
     def _final_call(self, index: int, lane: Lane, now_ms: int) -> Invoke | Outcome | int:
         window = self.window

@@ -4,7 +4,7 @@ The poller's loop, for each shard that ``core.shard_succession`` lets start::
 
     processor = ShardProcessor(settings, events, progress=stored_or_ShardProgress())
     # read on after processor.checkpoint; while that is None, from where the mapping starts in this shard
-    steps = processor.steps(now_ms, has_more=..., horizon_ms=...)
+    steps = processor.steps(now_ms, ticks_ms=..., has_more=..., horizon_ms=...)
     for invoke in steps.invokes:    # at most one at a time for each lane
         ...                         # invoke with invoke.payload(), then exactly one of:
         settle = processor.succeeded(invoke.lane, response, now_ms=..., jitter=..., request_id=..., version=...)
@@ -22,6 +22,8 @@ Several settles may share a store: call ``progress_with`` for each, store the la
 ``steps`` never gives the same thing twice: what it gave is in hand until its outcome is told. To stop (update, disable,
 shutdown): stop asking for steps, let the invocations in hand answer and settle, and drop the processor; the stored
 progress is enough to go on. ``jitter`` is a number from 0 to 1 by chance, which spreads a wait by 20 % either way.
+Every ``now_ms`` comes with the ``ticks_ms`` of the same moment: waits go by these, so the clock may be set or stand
+still; it is the age of records that goes by the clock.
 
 Promises: records of one key go in order, and each goes at least once, or is named in a Failure, or is counted expired.
 After a crash only batches whose outcome was not stored are repeated. With unlimited retries and age nothing is given
@@ -84,7 +86,8 @@ class ShardProcessor:
         self._given = progress
         self._settle_of_shard: Settle | None = None
         self._moved_ms: int | None = None
-        self._seen_ms = 0
+        # How far the wall clock was ahead of the ticks at the last look.
+        self._lead_ms: int | None = None
         self._is_ended = False
         self._counts: Counter[str] = Counter()
 
@@ -98,10 +101,10 @@ class ShardProcessor:
         """Whether the shard ended and all of it is durably finished: its children may start."""
         return self._stored.is_done
 
-    def feed(self, records: SourceRecords, *, now_ms: int) -> None:
+    def feed(self, records: SourceRecords, *, now_ms: int, ticks_ms: int) -> None:
         """Take the shard's next records, in order, none twice."""
         assert not self._is_ended
-        self._see(now_ms)
+        self._see(now_ms, ticks_ms)
         if not len(records):
             return
         for lane, queued in zip(self._lanes, self._feed.sort(records), strict=True):
@@ -113,14 +116,16 @@ class ShardProcessor:
         """Note that the shard is closed and all its records were fed."""
         self._is_ended = True
 
-    def steps(self, now_ms: int, *, has_more: bool = False, horizon_ms: int = 0, stops_loops: bool = False) -> Steps:
+    def steps(
+        self, now_ms: int, *, ticks_ms: int, has_more: bool = False, horizon_ms: int = 0, stops_loops: bool = False
+    ) -> Steps:
         """Tell what to do now.
 
         ``has_more``: whether the source may hold records that were not fed yet, as it may until a read found nothing;
         the clock does not close a tumbling window before. ``horizon_ms``: retention has ended what arrived before.
         ``stops_loops``: what was put too deep in a chain of invocations is given up without a try.
         """
-        self._see(now_ms)
+        self._see(now_ms, ticks_ms)
         invokes: list[Invoke] = []
         settles: list[Settle] = []
         wakes_ms: list[int] = []
@@ -162,10 +167,10 @@ class ShardProcessor:
         return Room(min(record_count, 1 + byte_count // _EVENT_OVERHEAD), 1 + byte_count * 3 // 4)
 
     def succeeded(
-        self, lane: int, response: bytes, *, now_ms: int, jitter: float, request_id: str, version: str
+        self, lane: int, response: bytes, *, now_ms: int, ticks_ms: int, jitter: float, request_id: str, version: str
     ) -> Settle:
         """Note that the function answered without an error; what the answer says decides."""
-        self._see(now_ms)
+        self._see(now_ms, ticks_ms)
         held = self._in_hand(lane)
         if held.is_final_call:
             return self._settle(lane, Outcome())
@@ -185,16 +190,18 @@ class ShardProcessor:
         held.window_start_ms = now_ms
         return self._settle(lane, after_good(part, answer.good_count, window=window))
 
-    def failed(self, lane: int, *, error: str, now_ms: int, jitter: float, request_id: str, version: str) -> Settle:
+    def failed(
+        self, lane: int, *, error: str, now_ms: int, ticks_ms: int, jitter: float, request_id: str, version: str
+    ) -> Settle:
         """Note that the invocation ended in a function error; ``error`` is for the status document."""
         last = Attempted(request_id=request_id, version=version, function_error="Unhandled")
-        self._see(now_ms)
+        self._see(now_ms, ticks_ms)
         self._in_hand(lane)
         return self._fail(lane, error, last, now_ms=now_ms, jitter=jitter)
 
-    def throttled(self, lane: int, *, reason: str, now_ms: int, jitter: float) -> None:
+    def throttled(self, lane: int, *, reason: str, now_ms: int, ticks_ms: int, jitter: float) -> None:
         """Note that the function could not be run at all: no retry is used up, the batch is tried again later."""
-        self._see(now_ms)
+        self._see(now_ms, ticks_ms)
         held = self._in_hand(lane)
         held.state = LaneState.FREE
         held.is_final_call = False
@@ -258,16 +265,18 @@ class ShardProcessor:
             lanes=tuple(lane.status() for lane in self._lanes),
         )
 
-    def _see(self, now_ms: int) -> None:
-        """Note the time; when the clock was set back, what waits goes on for as long as was left."""
-        back_ms = self._seen_ms - now_ms
-        self._seen_ms = now_ms
-        if back_ms <= 0:
+    def _see(self, now_ms: int, ticks_ms: int) -> None:
+        """Note the time; whatever the clock was set to, what waits goes on waiting for as long as was left by ticks."""
+        lead_ms = now_ms - ticks_ms
+        set_ms = 0 if self._lead_ms is None else lead_ms - self._lead_ms
+        self._lead_ms = lead_ms
+        if not set_ms:
             return
         for lane in self._lanes:
-            lane.set_back(back_ms)
+            lane.shift(set_ms)
+        self._rules.shift(set_ms)
         if self._moved_ms is not None:
-            self._moved_ms -= back_ms
+            self._moved_ms += set_ms
 
     def _in_hand(self, index: int) -> Lane:
         lane = self._lanes[index]

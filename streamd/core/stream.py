@@ -13,6 +13,7 @@ from typing import Any
 
 from streamd.core.limits import RECORD_KIB_DEFAULT, RETENTION_HOURS_DEFAULT
 from streamd.core.shard_tree import ReshardStep, Shard, ShardTree, row_of_shard, shard_from_row
+from streamd.core.wall_clock import is_during
 
 __all__ = [
     "Consumer",
@@ -88,7 +89,8 @@ class Consumer:
         """Give the consumer's state at a time."""
         if self.deleting_ms is not None:
             return Status.DELETING
-        return Status.CREATING if self.created_ms <= now_ms < self.active_ms else Status.ACTIVE
+        is_new = is_during(now_ms, since_ms=self.created_ms, until_ms=self.active_ms)
+        return Status.CREATING if is_new else Status.ACTIVE
 
     def is_gone(self, now_ms: int) -> bool:
         """Tell whether the consumer has been deregistered."""
@@ -137,9 +139,9 @@ class Stream:
         """Give the stream's state at a time."""
         if self.deleting_ms is not None:
             return Status.DELETING
-        if self.created_ms <= now_ms < self.active_ms:
+        if is_during(now_ms, since_ms=self.created_ms, until_ms=self.active_ms):
             return Status.CREATING
-        if self.reshard is not None or self.updating_ms <= now_ms < self.updated_ms:
+        if self.reshard is not None or is_during(now_ms, since_ms=self.updating_ms, until_ms=self.updated_ms):
             return Status.UPDATING
         return Status.ACTIVE
 
@@ -234,8 +236,8 @@ class Stream:
 
 
 def _is_over(began_ms: int | None, over_ms: int | None, *, now_ms: int) -> bool:
-    """Tell whether a deletion is over: at its time, or when the clock was set back to before it began."""
-    return over_ms is not None and (over_ms <= now_ms or (began_ms is not None and now_ms < began_ms))
+    """Tell whether a deletion is over, if one was begun."""
+    return began_ms is not None and over_ms is not None and not is_during(now_ms, since_ms=began_ms, until_ms=over_ms)
 
 
 def _consumer_to_document(consumer: Consumer) -> dict[str, Any]:

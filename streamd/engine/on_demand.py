@@ -37,7 +37,7 @@ class OnDemandScaler:
         self._resharder = resharder
         self._clock = clock
         self._shard_quota = shard_quota
-        self._seen_ms = 0
+        self._seen_ticks_ms = 0
         self._seen: Mapping[ShardKey, ShardState] = {}
         self._busy_samples: dict[ShardKey, int] = {}
 
@@ -58,15 +58,15 @@ class OnDemandScaler:
         if not watched:
             self._seen = {}
             return
-        now_ms = self._clock.now_ms()
+        ticks_ms = self._clock.ticks_ms()
         states = await self._states(watched.values())
-        elapsed_s = (now_ms - self._seen_ms) / 1000
+        elapsed_s = (ticks_ms - self._seen_ticks_ms) / 1000
         busy = {
             key: self._busy_samples.get(key, 0) + 1
             for key, state in states.items()
             if key in self._seen and _is_over(state, self._seen[key], elapsed_s=elapsed_s)
         }
-        self._seen, self._seen_ms, self._busy_samples = states, now_ms, busy
+        self._seen, self._seen_ticks_ms, self._busy_samples = states, ticks_ms, busy
         open_count = sum(len(stream.tree.open_shards) for stream in streams)
         ripe_numbers = {key.stream_number for key, samples in busy.items() if samples >= _SAMPLE_COUNT}
         for number in ripe_numbers:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from streamd.core.shard_tree import Closing, ReshardStep
 from streamd.core.stream import Reshard, Stream
+from streamd.core.wall_clock import is_during
 from streamd.engine.clock import Clock
 from streamd.engine.streams import Streams
 from streamd.errors import ShardMissing, StreamNotFound
@@ -56,8 +57,9 @@ class Resharder:
                 await self.finish(stream.name)
 
     def _is_due(self, reshard: Reshard) -> bool:
-        """Tell whether the transition is over, also by a clock that was set back since it began."""
-        return not 0 < reshard.due_ms - self._clock.now_ms() <= self._transition_ms
+        """Tell whether the transition is over."""
+        since_ms = reshard.due_ms - self._transition_ms
+        return not is_during(self._clock.now_ms(), since_ms=since_ms, until_ms=reshard.due_ms)
 
     async def _seal(self, stream: Stream, reshard: Reshard) -> dict[int, Closing]:
         children = [child for step in reshard.steps for child in step.children]

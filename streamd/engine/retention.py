@@ -14,6 +14,7 @@ import orjson
 
 from streamd.core.limits import PUT_MEMORY_MS
 from streamd.core.stream import Stream
+from streamd.core.wall_clock import RecentSpan
 from streamd.engine.clock import Clock
 from streamd.engine.groups import forget_groups
 from streamd.engine.reshard import Resharder
@@ -40,6 +41,8 @@ class Janitor:
         self._resharder = resharder
         self._clock = clock
         self._metrics = metrics
+        # What is forgotten early may be stored twice.
+        self._puts_span = RecentSpan(PUT_MEMORY_MS)
 
     async def run(self, *, transition_ms: int) -> NoReturn:
         """Tidy for ever; with a transition time, look often for reshards and deletions that became due."""
@@ -81,7 +84,9 @@ class Janitor:
             await self._trim(by_number[shard.stream_number], shard, before_ms=horizons[shard.stream_number])
         for stream in streams:
             await self._forget_closed(stream)
-        await self._store.forget_puts(before_ms=now_ms - PUT_MEMORY_MS)
+        since_ms = self._puts_span.since_ms(now_ms=now_ms, ticks_ms=self._clock.ticks_ms())
+        if since_ms is not None:
+            await self._store.forget_puts(before_ms=since_ms)
 
     async def _trim(self, stream: Stream, shard: ShardKey, *, before_ms: int) -> None:
         has_more = True

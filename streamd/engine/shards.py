@@ -15,6 +15,7 @@ from streamd.core.put_tokens import PutToken, Remembered
 from streamd.core.sequence_numbers import SequenceNumber, sequence_numbers
 from streamd.core.shard_tree import Shard
 from streamd.core.stream import Distribution, Stream
+from streamd.core.wall_clock import RecentSpan
 from streamd.engine.clock import Clock
 from streamd.engine.keys import Keys
 from streamd.engine.quotas import Quotas
@@ -84,6 +85,7 @@ class Shards:
         self._keys = keys
         self._quotas = quotas
         self._clock = clock
+        self._puts_span = RecentSpan(PUT_MEMORY_MS)
         self._turn = count()
 
     async def put(
@@ -254,7 +256,7 @@ class Shards:
 
         Shards that are open are asked by the append itself.
         """
-        since_ms = self._clock.now_ms() - PUT_MEMORY_MS
+        since_ms = self._puts_span.since_ms(now_ms=self._clock.now_ms(), ticks_ms=self._clock.ticks_ms()) or 0
         closed = [shard for shard in stream.tree if shard.closing and shard.closing.closed_ms >= since_ms]
         if not closed:
             return pending

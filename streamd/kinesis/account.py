@@ -12,6 +12,7 @@ from typing import Any, Self
 import orjson
 
 from streamd.core.stream import Stream, StreamMode
+from streamd.core.wall_clock import is_during
 from streamd.engine.engine import Engine
 from streamd.errors import CatalogConflict
 from streamd.kinesis.codecs import Timestamp
@@ -48,7 +49,8 @@ class Commitment:
             return "DISABLED"
         if self.ended_ms is None:
             return "ENABLED"
-        return "ENABLED_UNTIL_EARLIEST_ALLOWED_END" if now_ms < self.ended_ms else "DISABLED"
+        is_ending = is_during(now_ms, since_ms=self.started_ms, until_ms=self.ended_ms)
+        return "ENABLED_UNTIL_EARLIEST_ALLOWED_END" if is_ending else "DISABLED"
 
     def enabled(self, now_ms: int) -> Self:
         """Give the commitment enabled: a running one goes on, an end that is still ahead is taken back."""

@@ -1,6 +1,7 @@
 """The account's quotas: how many shards and on-demand streams it may have."""
 
 from streamd.core.stream import Stream, StreamMode
+from streamd.core.wall_clock import is_during
 from streamd.engine.engine import Engine
 from streamd.kinesis.exchange import Call
 from streamd.kinesis.faults import Fault
@@ -67,11 +68,13 @@ async def require_on_demand_room(engine: Engine, call: Call) -> None:
 def with_daily_change(engine: Engine, stream: Stream, changes_ms: tuple[int, ...], *, at_most: int) -> tuple[int, ...]:
     """Add a change, made now, to those of the last 24 hours. Raises Fault when AWS allows no more of them."""
     now_ms = engine.clock.now_ms()
-    recent_ms = tuple(moment_ms for moment_ms in changes_ms if moment_ms > now_ms - _DAY_MS)
-    if len(recent_ms) >= at_most and not engine.quotas.exceed("daily-changes", stream_name=stream.name):
+    count = sum(is_during(now_ms, since_ms=moment_ms, until_ms=moment_ms + _DAY_MS) for moment_ms in changes_ms)
+    if count >= at_most and not engine.quotas.exceed("daily-changes", stream_name=stream.name):
         raise Fault(
             "LimitExceededException",
             f"Rate exceeded for stream {stream.name} under account {engine.account_id}.",
         )
-    # With limits off there may be any number of changes: the document keeps no more than a check needs.
-    return (*recent_ms, now_ms)[-at_most:]
+    # The document keeps no more than a check needs. What lies ahead of a clock that was set back stays, as the clock
+    # may come back to where it was; with that the oldest is the one that was made first, whatever its time.
+    kept_ms = (moment_ms for moment_ms in changes_ms if moment_ms > now_ms - _DAY_MS)
+    return (*kept_ms, now_ms)[-at_most:]

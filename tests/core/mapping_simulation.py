@@ -176,7 +176,9 @@ class World:
     def _pump_shard(self, shard: WorldShard) -> None:
         assert shard.processor is not None
         has_more = shard.read_count < len(shard.numbers)
-        steps = shard.processor.steps(self.now_ms, has_more=has_more, horizon_ms=self.model.horizon_ms)
+        steps = shard.processor.steps(
+            self.now_ms, ticks_ms=self.now_ms, has_more=has_more, horizon_ms=self.model.horizon_ms
+        )
         for invoke in steps.invokes:
             self._invoke(shard, invoke)
         for settle in steps.settles:
@@ -211,7 +213,7 @@ class World:
             [data_of(record.content) for record in records],
             [record.arrival_ms for record in records],
         )
-        processor.feed(columns, now_ms=self.now_ms)
+        processor.feed(columns, now_ms=self.now_ms, ticks_ms=self.now_ms)
         if shard.is_closed and shard.read_count == len(shard.numbers):
             processor.end_of_shard()
             shard.is_ended = True
@@ -233,7 +235,7 @@ class World:
         assert processor is not None
         self.model.in_hand.difference_update(numbers)
         if self.chance.random() < self._throttling:
-            processor.throttled(invoke.lane, reason="no capacity", now_ms=now_ms, jitter=jitter)
+            processor.throttled(invoke.lane, reason="no capacity", now_ms=now_ms, ticks_ms=now_ms, jitter=jitter)
             return
         good_count = self._good_count(numbers)
         if good_count < len(numbers) and not self.settings.reports_items:
@@ -242,7 +244,7 @@ class World:
         if is_failing and (numbers == [] or not self.settings.reports_items or self.chance.random() < 0.5):
             self.model.bad(numbers)
             settle = processor.failed(
-                invoke.lane, error="Boom", now_ms=now_ms, jitter=jitter, request_id="r", version="1"
+                invoke.lane, error="Boom", now_ms=now_ms, ticks_ms=now_ms, jitter=jitter, request_id="r", version="1"
             )
             outcome = ModelOutcome(window=_window_after(shard, self.model, settle.failures))
         else:
@@ -251,7 +253,7 @@ class World:
                 self.model.bad(numbers)
             outcome, response = self._well(shard, event, numbers, good_count)
             settle = processor.succeeded(
-                invoke.lane, response, now_ms=now_ms, jitter=jitter, request_id="r", version="1"
+                invoke.lane, response, now_ms=now_ms, ticks_ms=now_ms, jitter=jitter, request_id="r", version="1"
             )
             if settle.failures:
                 outcome = ModelOutcome(window=_window_after(shard, self.model, settle.failures))

@@ -52,17 +52,34 @@ class Poller:
     def __init__(self, processor: ShardProcessor) -> None:
         self.processor = processor
         self.now_ms = START_MS
+        self._set_ms = 0
         self.stored = ShardProgress()
         self.failures: list[tuple[str, int, int]] = []
 
+    @property
+    def ticks_ms(self) -> int:
+        """What only grows, whatever the clock is set to."""
+        return self.now_ms - self._set_ms
+
+    def set_clock(self, duration_ms: int) -> None:
+        """Set the clock forward or back, without any time passing."""
+        self.now_ms += duration_ms
+        self._set_ms += duration_ms
+
     def feed(self, records: SourceRecords) -> None:
-        self.processor.feed(records, now_ms=self.now_ms)
+        self.processor.feed(records, now_ms=self.now_ms, ticks_ms=self.ticks_ms)
 
     def invokes(self, *, horizon_ms: int = 0, has_more: bool = False, stops_loops: bool = False) -> list[Invoke]:
         """Settle whatever needs no invocation, and give the invocations that follow."""
         found: list[Invoke] = []
         while True:
-            steps = self.processor.steps(self.now_ms, horizon_ms=horizon_ms, has_more=has_more, stops_loops=stops_loops)
+            steps = self.processor.steps(
+                self.now_ms,
+                ticks_ms=self.ticks_ms,
+                horizon_ms=horizon_ms,
+                has_more=has_more,
+                stops_loops=stops_loops,
+            )
             found += steps.invokes
             for settle in steps.settles:
                 self.settle(settle)
@@ -76,20 +93,32 @@ class Poller:
 
     def wake_ms(self) -> int | None:
         """Tell how long the processor waits from now, when there is nothing to do before."""
-        steps = self.processor.steps(self.now_ms)
+        steps = self.processor.steps(self.now_ms, ticks_ms=self.ticks_ms)
         assert not steps.invokes
         assert not steps.settles
         return None if steps.wake_ms is None else steps.wake_ms - self.now_ms
 
     def succeed(self, invoke: Invoke, response: bytes = b"null") -> None:
         settle = self.processor.succeeded(
-            invoke.lane, response, now_ms=self.now_ms, jitter=0.5, request_id="r", version="$LATEST"
+            invoke.lane,
+            response,
+            now_ms=self.now_ms,
+            ticks_ms=self.ticks_ms,
+            jitter=0.5,
+            request_id="r",
+            version="$LATEST",
         )
         self.settle(settle)
 
     def fail(self, invoke: Invoke) -> None:
         settle = self.processor.failed(
-            invoke.lane, error="boom", now_ms=self.now_ms, jitter=0.5, request_id="r", version="$LATEST"
+            invoke.lane,
+            error="boom",
+            now_ms=self.now_ms,
+            ticks_ms=self.ticks_ms,
+            jitter=0.5,
+            request_id="r",
+            version="$LATEST",
         )
         self.settle(settle)
 

@@ -28,9 +28,13 @@ class ChecksInEarly(ShardProcessor):
 class TakesErrorsForSuccess(ShardProcessor):
     """Lets a batch go although the function failed on it."""
 
-    def failed(self, lane: int, *, error: str, now_ms: int, jitter: float, request_id: str, version: str) -> Settle:
+    def failed(
+        self, lane: int, *, error: str, now_ms: int, ticks_ms: int, jitter: float, request_id: str, version: str
+    ) -> Settle:
         assert error
-        return self.succeeded(lane, b"{}", now_ms=now_ms, jitter=jitter, request_id=request_id, version=version)
+        return self.succeeded(
+            lane, b"{}", now_ms=now_ms, ticks_ms=ticks_ms, jitter=jitter, request_id=request_id, version=version
+        )
 
 
 class ForgetsItsLanes(ShardProcessor):

@@ -35,19 +35,19 @@ def test_without_a_window_whatever_is_there_goes_at_once_and_no_batch_is_larger_
 
 def test_a_lane_does_not_go_on_before_its_progress_is_stored() -> None:
     processor = processor_of(MappingSettings(batch_size=1))
-    processor.feed(records_of(range(2)), now_ms=START_MS)
-    processor.steps(START_MS)
+    processor.feed(records_of(range(2)), now_ms=START_MS, ticks_ms=0)
+    processor.steps(START_MS, ticks_ms=0)
 
-    settle = processor.succeeded(0, b"", now_ms=START_MS, jitter=0, request_id="r", version="1")
-    before = processor.steps(START_MS)
+    settle = processor.succeeded(0, b"", now_ms=START_MS, ticks_ms=0, jitter=0, request_id="r", version="1")
+    before = processor.steps(START_MS, ticks_ms=0)
     progress = processor.progress_with(settle)
-    between = processor.steps(START_MS)
+    between = processor.steps(START_MS, ticks_ms=0)
     processor.settled(settle)
 
     assert not before.invokes
     assert not between.invokes
     assert progress.checkpoint == number_of(0)
-    assert places_in(processor.steps(START_MS).invokes[0]) == [1]
+    assert places_in(processor.steps(START_MS, ticks_ms=0).invokes[0]) == [1]
 
 
 def test_a_window_waits_for_its_end_or_for_a_full_batch_and_begins_when_the_invocation_before_ended() -> None:
@@ -76,31 +76,47 @@ def test_a_window_that_passed_with_nothing_in_it_begins_again_with_the_next_reco
     assert poller.wake_ms() == 10_000
 
 
+@pytest.mark.parametrize("set_ms", [-60 * MINUTE_MS, 60 * MINUTE_MS], ids=["back", "forward"])
 @pytest.mark.parametrize("is_seen_by", ["steps", "feed"])
-def test_nothing_waits_for_a_clock_that_was_set_back_to_come_round(is_seen_by: str) -> None:
+def test_a_retry_waits_as_long_whatever_the_clock_is_set_to(is_seen_by: str, set_ms: int) -> None:
     poller = poller_of(MappingSettings(batch_size=1, window_ms=0))
     poller.feed(records_of(range(1)))
     poller.fail(poller.invoke())
     pause_ms = poller.wake_ms()
 
-    poller.now_ms -= 60 * MINUTE_MS
+    poller.set_clock(set_ms)
     if is_seen_by == "feed":
         poller.feed(records_of(range(1, 2)))
 
     assert pause_ms is not None
     assert poller.wake_ms() == pause_ms
+    assert poller.processor.status().lanes[0].next_try_ms == poller.now_ms + pause_ms
     poller.now_ms += pause_ms
     assert places_in(poller.invoke()) == [0]
 
 
-def test_a_window_ends_as_long_after_it_began_as_if_the_clock_had_not_been_set_back() -> None:
+@pytest.mark.parametrize("set_ms", [-60 * MINUTE_MS, 60 * MINUTE_MS], ids=["back", "forward"])
+def test_a_window_ends_as_long_after_it_began_whatever_the_clock_is_set_to(set_ms: int) -> None:
     poller = poller_of(MappingSettings(window_ms=10_000))
     poller.now_ms += MINUTE_MS
     poller.feed(records_of(range(1)))
 
-    poller.now_ms -= 60 * MINUTE_MS
+    poller.set_clock(set_ms)
 
     assert poller.wake_ms() == 10_000
+
+
+def test_waits_go_on_while_the_clock_stands_still() -> None:
+    poller = poller_of(MappingSettings(batch_size=1, window_ms=0))
+    poller.feed(records_of(range(1)))
+    poller.fail(poller.invoke())
+    pause_ms = poller.wake_ms()
+    assert pause_ms is not None
+
+    poller.now_ms += pause_ms
+    poller.set_clock(-pause_ms)
+
+    assert places_in(poller.invoke()) == [0]
 
 
 def test_the_end_of_the_shard_ends_the_window_and_when_all_is_stored_the_shard_is_done() -> None:
@@ -246,10 +262,10 @@ def test_a_restart_amid_halves_keeps_each_half() -> None:
 def test_reading_ahead_is_bounded_in_records_and_in_bytes() -> None:
     small = processor_of(MappingSettings(batch_size=10, parallelization=2))
     large = processor_of(MappingSettings(batch_size=10_000))
-    before = small.steps(START_MS).room
+    before = small.steps(START_MS, ticks_ms=0).room
 
-    small.feed(records_of(range(40)), now_ms=START_MS)
-    large.feed(records_of(range(10), data=bytes(1024 * 1024)), now_ms=START_MS)
+    small.feed(records_of(range(40)), now_ms=START_MS, ticks_ms=0)
+    large.feed(records_of(range(10), data=bytes(1024 * 1024)), now_ms=START_MS, ticks_ms=0)
 
     assert before.record_count == 40
     assert small.room().record_count == 0
@@ -329,7 +345,7 @@ def test_an_answer_for_a_lane_with_nothing_in_hand_is_a_bug() -> None:
     processor = processor_of(MappingSettings())
 
     with pytest.raises(AssertionError):
-        processor.throttled(0, reason="", now_ms=START_MS, jitter=0)
+        processor.throttled(0, reason="", now_ms=START_MS, ticks_ms=0, jitter=0)
 
 
 def test_what_was_put_too_deep_in_a_chain_of_invocations_is_given_up_and_everything_beside_it_goes_on() -> None:

@@ -100,10 +100,12 @@ def test_a_partial_failure_stores_what_went_well() -> None:
 
 def test_an_answer_without_progress_is_an_error_that_names_no_function_error() -> None:
     processor = processor_of(MappingSettings(reports_items=True, attempts_max=0))
-    processor.feed(records_of(range(2)), now_ms=START_MS)
-    processor.steps(START_MS)
+    processor.feed(records_of(range(2)), now_ms=START_MS, ticks_ms=0)
+    processor.steps(START_MS, ticks_ms=0)
 
-    settle = processor.succeeded(0, failures_named(0), now_ms=START_MS, jitter=0, request_id="r-1", version="7")
+    settle = processor.succeeded(
+        0, failures_named(0), now_ms=START_MS, ticks_ms=0, jitter=0, request_id="r-1", version="7"
+    )
 
     document = orjson.loads(failure_document(settle.failures[0], EVENTS, request_id="", function_arn="f", now_ms=0))
     assert document["responseContext"] == {"statusCode": 200, "executedVersion": "7", "functionError": None}
@@ -143,7 +145,9 @@ def test_a_throttled_batch_waits_without_using_up_a_retry() -> None:
 
     for _ in range(5):
         invoke = poller.invoke()
-        poller.processor.throttled(invoke.lane, reason="no capacity", now_ms=poller.now_ms, jitter=0.5)
+        poller.processor.throttled(
+            invoke.lane, reason="no capacity", now_ms=poller.now_ms, ticks_ms=poller.ticks_ms, jitter=0.5
+        )
         poller.now_ms += poller.wake_ms() or 0
 
     assert poller.failures == []

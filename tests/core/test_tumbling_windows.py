@@ -1,6 +1,7 @@
 """Tumbling windows: each record counts once in its window, and the window ends with a final call."""
 
 import orjson
+import pytest
 
 from streamd.core.lane_steps import WINDOW_GRACE_MS
 from streamd.core.mapping_settings import MappingSettings
@@ -8,6 +9,7 @@ from streamd.core.mapping_steps import Invoke
 from streamd.core.partial_responses import STATE_BYTE_COUNT_MAX
 from tests.core.mapping_sketches import START_MS, Poller, number_of, places_in, processor_of, records_of
 
+HOUR_MS = 3_600_000
 WIDTH_MS = 120_000
 SETTINGS = MappingSettings(tumbling_ms=WIDTH_MS, parallelization=5)
 
@@ -71,6 +73,36 @@ def test_the_clock_closes_a_window_once_everything_of_it_was_read() -> None:
     assert wait_ms == WIDTH_MS + WINDOW_GRACE_MS
     assert held_open == []
     assert event_of(final)["isFinalInvokeForWindow"] is True
+
+
+@pytest.mark.parametrize("set_ms", [-HOUR_MS, HOUR_MS], ids=["back", "forward"])
+def test_a_window_closes_at_its_time_whatever_the_clock_is_set_to(set_ms: int) -> None:
+    poller = poller_of()
+    poller.feed(records_of(range(2)))
+    poller.succeed(poller.invoke(), state({"n": 2}))
+    wait_ms = poller.wake_ms()
+    assert wait_ms is not None
+
+    poller.set_clock(set_ms)
+    still_ms = poller.wake_ms()
+    poller.now_ms += wait_ms
+
+    assert still_ms == wait_ms
+    assert event_of(poller.invoke())["isFinalInvokeForWindow"] is True
+
+
+def test_a_window_that_a_restart_finds_far_ahead_of_the_clock_closes_within_its_width() -> None:
+    poller = poller_of()
+    poller.feed(records_of(range(1)))
+    poller.succeed(poller.invoke(), state({"n": 1}))
+
+    again = Poller(processor_of(SETTINGS, poller.stored))
+    again.now_ms -= HOUR_MS
+    wait_ms = again.wake_ms()
+    again.now_ms += wait_ms or 0
+
+    assert wait_ms == WIDTH_MS + WINDOW_GRACE_MS
+    assert event_of(again.invoke())["isFinalInvokeForWindow"] is True
 
 
 def test_the_end_of_the_shard_closes_its_window_before_it_is_done() -> None:

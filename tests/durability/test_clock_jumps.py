@@ -4,15 +4,17 @@ What is stored stays in order and stays whole, what was handed out stays good fo
 waits for a clock that was set back to come round again.
 """
 
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import DaemonFactory
+from tests.daemons import Daemon, raw
 from tests.durability.preloads import has_compiler
 from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
 from tests.kinesis.refusals import refusal, stream_arn_of
@@ -22,6 +24,11 @@ __all__: list[str] = []
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C compiler")
 
+UNSIGNED = {
+    "Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/kinesis/aws4_request, "
+    "SignedHeaders=host, Signature=0",
+    "X_Amz_Date": "20260101T000000Z",
+}
 MOVES: dict[str, Callable[[WallClock], None]] = {
     "back": lambda clock: clock.jump(-HOUR_S),
     "forward": lambda clock: clock.jump(DAY_S),
@@ -241,3 +248,62 @@ def test_a_closed_shard_is_kept_as_long_as_its_last_record(daemon_factory: Daemo
     clock.jump(DAY_S + HOUR_S / 2)
 
     assert [record["Data"] for record in read(kinesis, "shardId-000000000000")] == [b"last"]
+
+
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "while-down"])
+def test_a_repeated_put_is_stored_once_though_its_shard_was_split_and_the_clock_set_forward(
+    daemon_factory: DaemonFactory, tmp_path: Path, clock: WallClock, *, is_live: bool
+) -> None:
+    daemon = daemon_factory(data=tmp_path / "data", environment=clock.environment)
+    kinesis = daemon.client()
+    kinesis.create_stream(StreamName="jumps", ShardCount=1)
+    first = put_once(daemon, "once")
+    kinesis.split_shard(StreamName="jumps", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
+
+    clock.jump(HOUR_S)
+    if not is_live:
+        daemon.kill()
+        daemon = daemon_factory(data=tmp_path / "data", environment=clock.environment)
+    again = put_once(daemon, "once")
+
+    assert again == first
+    assert [len(read(daemon.client(), shard_id)) for shard_id in shard_ids(daemon.client())] == [1, 0, 0]
+
+
+def put_once(daemon: Daemon, text: str) -> Any:
+    headers = {"x-streamd-producer-id": "0" * 32, "x-streamd-producer-sequence": "1"}
+    document = {"StreamName": "jumps", "PartitionKey": text, "Data": b64encode(text.encode()).decode()}
+    return raw(daemon.url, "PutRecord", document, **UNSIGNED, **headers).json()
+
+
+def test_changes_that_are_counted_for_a_day_hold_nobody_up_for_as_long_as_the_clock_was_set_back(
+    daemon_factory: DaemonFactory, clock: WallClock
+) -> None:
+    kinesis = daemon_factory("--limits", "aws", environment=clock.environment).client()
+    kinesis.create_stream(StreamName="jumps", ShardCount=1)
+    modes = cycle(("ON_DEMAND", "PROVISIONED"))
+
+    def changes() -> int:
+        """Count the changes of mode that are allowed now, up to three."""
+        for count in range(3):
+            mode = next(modes)
+            asked = {"StreamARN": stream_arn_of("jumps"), "StreamModeDetails": {"StreamMode": mode}}
+            try:
+                kinesis.update_stream_mode(**asked)
+            except kinesis.exceptions.LimitExceededException:
+                next(modes)
+                return count
+        return 3
+
+    fresh = changes()
+    clock.jump(-HOUR_S)
+    back = changes()
+    clock.jump(HOUR_S)
+    round_again = changes()
+    clock.jump(DAY_S - 2 * HOUR_S)
+    almost_a_day_later = changes()
+    clock.jump(2 * HOUR_S)
+    a_day_later = changes()
+
+    # What was made by the clock that was set back counts once it has come round again.
+    assert (fresh, back, round_again, almost_a_day_later, a_day_later) == (2, 2, 0, 0, 2)

@@ -8,7 +8,7 @@ from streamd.core.limits import SHARD_WRITE_BYTE_RATE, SHARD_WRITE_RECORD_RATE
 from streamd.core.stream import StreamMode
 from streamd.engine.on_demand import OnDemandScaler
 from tests.clocks import ManualClock
-from tests.engine.rooms import Rooms, open_rooms
+from tests.engine.rooms import HOUR_MS, Rooms, open_rooms
 
 _SECOND_MS = 1000
 _OVER_BY_COUNT = [b""] * (SHARD_WRITE_RECORD_RATE + 1)
@@ -67,6 +67,28 @@ async def test_a_shard_at_its_limit_is_not_over_it(tmp_path: Path) -> None:
         await rooms.create("s", shard_count=4, mode=StreamMode.ON_DEMAND)
 
         await _seconds(rooms, 8, _JUST_WITHIN)
+
+        assert await _open_indexes(rooms) == [0, 1, 2, 3]
+
+
+async def test_a_busy_shard_is_split_whatever_the_clock_is_set_to(tmp_path: Path) -> None:
+    async with open_rooms(tmp_path, ManualClock()) as rooms:
+        await rooms.create("s", shard_count=4, mode=StreamMode.ON_DEMAND)
+
+        for _ in range(6):
+            await _seconds(rooms, 1, _OVER_BY_COUNT)
+            rooms.clock.jump(HOUR_MS)
+
+        assert await _open_indexes(rooms) == [4, 5, 1, 2, 3]
+
+
+async def test_a_calm_shard_is_not_split_by_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    async with open_rooms(tmp_path, ManualClock()) as rooms:
+        await rooms.create("s", shard_count=4, mode=StreamMode.ON_DEMAND)
+
+        for _ in range(8):
+            await _seconds(rooms, 1, [b"calm"])
+            rooms.clock.jump(-HOUR_MS)
 
         assert await _open_indexes(rooms) == [0, 1, 2, 3]
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from streamd.core.limits import TRIM_BLOCK_COUNT_MAX
+from streamd.core.blocks import RecordColumns
+from streamd.core.limits import PUT_MEMORY_MS, TRIM_BLOCK_COUNT_MAX
+from streamd.core.put_tokens import PutToken
 from streamd.storage.shard_log import ShardKey
 from tests.clocks import ManualClock
 from tests.engine.rooms import HOUR_MS, Refusal, Rooms, open_rooms
@@ -221,3 +223,54 @@ async def test_a_removed_stream_leaves_no_record_behind(tmp_path: Path) -> None:
         assert [key.stream_number for key in states] == [2]
         assert await rooms.payloads("other") == [_NEW]
         assert await rooms.store.scan("grave/", limit=10) == []
+
+
+async def _stored_count(rooms: Rooms, *, sequence: int) -> int:
+    """Put one record under a number of one producer; how many records there are then."""
+    stream = await rooms.engine.streams.load("s")
+    token = PutToken(bytes(16), sequence)
+    await rooms.engine.shards.put(stream, RecordColumns([b"key"], [b"data"]), hash_keys=None, token=token)
+    return len(await rooms.payloads("s"))
+
+
+async def _pass(rooms: Rooms, duration_ms: int) -> None:
+    """Let time pass, and sweep as often as the janitor does in much more of it."""
+    for _ in range(10):
+        rooms.clock.advance(duration_ms // 10)
+        await rooms.janitor.sweep()
+
+
+@pytest.mark.parametrize("set_ms", [HOUR_MS, -HOUR_MS, 3 * HOUR_MS], ids=["forward", "back", "further"])
+async def test_a_producer_is_remembered_whatever_the_clock_is_set_to_and_forgotten_in_the_end(
+    tmp_path: Path, set_ms: int
+) -> None:
+    clock = ManualClock()
+    async with open_rooms(tmp_path, clock) as rooms:
+        await rooms.create("s")
+        await _pass(rooms, PUT_MEMORY_MS)
+
+        first = await _stored_count(rooms, sequence=1)
+        clock.jump(set_ms)
+        await _pass(rooms, PUT_MEMORY_MS - 10_000)
+        repeated = await _stored_count(rooms, sequence=1)
+        # What was put before the clock was set back is remembered until the clock has come round again.
+        await _pass(rooms, 2 * PUT_MEMORY_MS + max(0, -set_ms))
+        forgotten = await _stored_count(rooms, sequence=1)
+
+        assert (first, repeated, forgotten) == (1, 1, 2)
+
+
+async def test_a_producer_is_remembered_for_its_time_after_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with open_rooms(tmp_path, clock) as rooms:
+        await rooms.create("s")
+        first = await _stored_count(rooms, sequence=1)
+
+    clock.jump(HOUR_MS)
+    async with open_rooms(tmp_path, clock) as rooms:
+        await _pass(rooms, PUT_MEMORY_MS - 10_000)
+        repeated = await _stored_count(rooms, sequence=1)
+        await _pass(rooms, PUT_MEMORY_MS)
+        forgotten = await _stored_count(rooms, sequence=1)
+
+    assert (first, repeated, forgotten) == (1, 1, 2)

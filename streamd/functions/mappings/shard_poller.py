@@ -110,6 +110,7 @@ class ShardPoller:
         await self._fill(cursor)
         steps = self._processor.steps(
             self._work.clock.now_ms(),
+            ticks_ms=self._work.clock.ticks_ms(),
             has_more=self._has_more,
             horizon_ms=self._work.horizon_ms(),
             stops_loops=self._work.stops_loops(),
@@ -168,7 +169,8 @@ class ShardPoller:
     def _take(self, batch: SourceBatch) -> None:
         self._has_more = len(batch.records) > 0 and not batch.is_end
         if len(batch.records):
-            self._processor.feed(batch.records, now_ms=self._work.clock.now_ms())
+            clock = self._work.clock
+            self._processor.feed(batch.records, now_ms=clock.now_ms(), ticks_ms=clock.ticks_ms())
         if batch.is_end:
             self._is_ended = True
             self._processor.end_of_shard()
@@ -197,15 +199,17 @@ class ShardPoller:
         """Have a batch tried later that could not be run at all: no retry is used up."""
         reason = f"Function not found: {error.arn}" if isinstance(error, FunctionMissing) else str(error)
         self._work.note(f"PROBLEM: {reason}")
-        self._processor.throttled(invoke.lane, reason=reason, now_ms=self._work.clock.now_ms(), jitter=_jitter())
+        now_ms, ticks_ms = self._work.clock.now_ms(), self._work.clock.ticks_ms()
+        self._processor.throttled(invoke.lane, reason=reason, now_ms=now_ms, ticks_ms=ticks_ms, jitter=_jitter())
 
     def _tell(self, invoke: Invoke, finished: Finished) -> Settle:
-        now_ms = self._work.clock.now_ms()
+        now_ms, ticks_ms = self._work.clock.now_ms(), self._work.clock.ticks_ms()
         if finished.error is None:
             settle = self._processor.succeeded(
                 invoke.lane,
                 finished.payload,
                 now_ms=now_ms,
+                ticks_ms=ticks_ms,
                 jitter=_jitter(),
                 request_id=finished.request_id,
                 version=finished.version,
@@ -216,6 +220,7 @@ class ShardPoller:
                 invoke.lane,
                 error=_message_of(finished.payload),
                 now_ms=now_ms,
+                ticks_ms=ticks_ms,
                 jitter=_jitter(),
                 request_id=finished.request_id,
                 version=finished.version,

@@ -39,7 +39,7 @@ class _Kept:
     """A certificate that proved a message, and until when it is used without being fetched again."""
 
     certificate: bytes
-    until_ms: int
+    until_ticks_ms: int
 
 
 class SnsDesk:
@@ -64,15 +64,15 @@ class SnsDesk:
         if not url:
             raise MessageUnproven("the SNS message carries no signature")
         require_certificate_url(url, hosts=route.sns.hosts, is_http_allowed=route.sns.is_http_allowed)
-        now_ms = self._clock.now_ms()
+        now_ms, ticks_ms = self._clock.now_ms(), self._clock.ticks_ms()
         kept = self._certificate_by_url.get(url)
-        if kept is not None and now_ms < kept.until_ms:
+        if kept is not None and ticks_ms < kept.until_ticks_ms:
             verify_sns(message, kept.certificate, now_ms=now_ms)
             return
         certificate = await self._fetch(url, _CERTIFICATE_BYTE_COUNT_MAX)
         verify_sns(message, certificate, now_ms=now_ms)
         # Only what proved a message is kept: nobody can push the good ones out with others.
-        self._certificate_by_url[url] = _Kept(certificate, now_ms + _CERTIFICATE_AGE_MS_MAX)
+        self._certificate_by_url[url] = _Kept(certificate, ticks_ms + _CERTIFICATE_AGE_MS_MAX)
         self._certificate_by_url.move_to_end(url)
         if len(self._certificate_by_url) > _CERTIFICATE_COUNT_MAX:
             self._certificate_by_url.popitem(last=False)

@@ -64,6 +64,19 @@ async def test_a_certificate_that_was_replaced_is_fetched_again_after_a_while() 
     assert len(shelf.urls) == 2
 
 
+async def test_a_certificate_is_not_kept_for_as_long_as_the_clock_was_set_back() -> None:
+    shelf, clock = Shelf(), ManualClock()
+    desk = SnsDesk(shelf, clock)
+    await desk.prove(message(), news())
+
+    clock.jump(-3_600_000)
+    await desk.prove(message(), news())
+    clock.advance(600_000)
+    await desk.prove(message(), news())
+
+    assert len(shelf.urls) == 2
+
+
 async def test_no_more_than_a_few_certificates_are_kept() -> None:
     shelf = Shelf()
     desk = SnsDesk(shelf, ManualClock())
