@@ -24,6 +24,7 @@ _HOUR_MS = 3_600_000
 # How often a request with a token is sent twice at once, and how often its answer is lost on the way.
 _TWIN_CHANCE, _DEAF_CHANCE = 0.2, 0.2
 _KEYS = ("a", "b", "c", "d")
+_RETENTIONS = (24, 30, 36, 48)
 
 
 @dataclass(slots=True)
@@ -202,7 +203,7 @@ class Meddler:
         while self.left:
             self.left -= 1
             await _pause(self.world)
-            kind = self.world.random.choice(("split", "split", "merge", "delete", "leap"))
+            kind = self.world.random.choice(("split", "split", "merge", "delete", "leap", "retention"))
             self.figures[kind] = self.figures.get(kind, 0) + 1
             self.world.note(f"meddler: {kind}")
             match kind:
@@ -210,6 +211,8 @@ class Meddler:
                     await self._reshard(machine, kind)
                 case "delete":
                     await self._delete(machine)
+                case "retention":
+                    await self._change_retention(machine)
                 case _:
                     self.world.leapt_ms += self.world.random.randrange(1, 20) * _HOUR_MS
 
@@ -233,6 +236,19 @@ class Meddler:
             return
         reply = await machine.ask("SplitShard" if kind == "split" else "MergeShards", StreamName=MAIN, **members)
         self.world.note(f"meddler: {kind} {identity}: {reply.error or 'done'}")
+
+    async def _change_retention(self, machine: Machine) -> None:
+        """Have records be kept for longer, or not so long any more: then some go at once."""
+        retention = self.world.known.lives[MAIN].retention
+        others = [choice for choice in _RETENTIONS if choice not in retention.hours]
+        hours = self.world.random.choice(others or _RETENTIONS)
+        before = max(retention.hours)
+        operation = f"{'Increase' if hours > before else 'Decrease'}StreamRetentionPeriod"
+        retention.may_become(hours, now_ms=machine.now_ms())
+        reply = await machine.ask(operation, StreamName=MAIN, RetentionPeriodHours=hours)
+        if machine.is_on and not reply.error:
+            retention.became(hours, now_ms=machine.now_ms())
+        self.world.note(f"meddler: {operation} {hours}: {reply.error or 'done'}")
 
     async def _delete(self, machine: Machine) -> None:
         """Delete the doomed stream, or make it if it is gone."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["RETENTION_MS", "Known", "Row", "Sent", "StreamLife"]
+__all__ = ["HOUR_MS", "Known", "Retention", "Row", "Sent", "StreamLife"]
 
-RETENTION_MS = 24 * 3_600_000
+HOUR_MS = 3_600_000
 _PUT_MEMORY_MS = 900_000
 
 
@@ -39,6 +39,36 @@ class Sent:
     place: tuple[str, int] | None = None
 
 
+@dataclass(slots=True)
+class Retention:
+    """How long a stream keeps records: while a change is under way either of two times may hold."""
+
+    hours: tuple[int, ...] = (24,)
+    _gone_ms: int = 0
+
+    def may_become(self, hours: int, *, now_ms: int) -> None:
+        """Note that a change was asked for."""
+        self._pass(now_ms)
+        self.hours = (*self.hours, hours)
+
+    def became(self, hours: int, *, now_ms: int) -> None:
+        """Note what holds from now on."""
+        self._pass(now_ms)
+        self.hours = (hours,)
+
+    def gone_ms(self, now_ms: int) -> int:
+        """Give the time before which records may be gone: what is gone once does not come back."""
+        self._pass(now_ms)
+        return self._gone_ms
+
+    def expired_ms(self, now_ms: int) -> int:
+        """Give the time before which nothing may be shown any more."""
+        return now_ms - max(self.hours) * HOUR_MS
+
+    def _pass(self, now_ms: int) -> None:
+        self._gone_ms = max(self._gone_ms, now_ms - min(self.hours) * HOUR_MS)
+
+
 @dataclass(slots=True, kw_only=True)
 class StreamLife:
     """A stream from its creation to its deletion; there may be others of its name before and after it."""
@@ -46,6 +76,7 @@ class StreamLife:
     asked_at: int
     made_at: int | None = None
     doomed_at: int | None = None
+    retention: Retention = field(default_factory=Retention)
     seen: dict[tuple[str, int], tuple[Row, int]] = field(default_factory=dict)
     newest: dict[str, int] = field(default_factory=dict)
     end_by_shard: dict[str, int] = field(default_factory=dict)
@@ -83,6 +114,7 @@ class Known:
     def look(self, stream: str, rows: Iterable[Row], *, began_ms: int) -> None:
         """Look at records of one stream that were read; those of a shard in the order in which they came."""
         life = self.lives[stream]
+        expired_ms = life.retention.expired_ms(began_ms)
         last: dict[str, int] = {}
         orders: dict[tuple[str, int], tuple[int, int]] = {}
         for row in rows:
@@ -92,7 +124,7 @@ class Known:
             last[row.shard_id] = row.sequence_number
             if row.sequence_number > life.end_by_shard.get(row.shard_id, row.sequence_number):
                 self.faults.append(f"{row} is in a shard that had come to its end before it")
-            if row.arrival_ms < began_ms - RETENTION_MS:
+            if row.arrival_ms < expired_ms:
                 self.faults.append(f"{row} had expired at {began_ms}")
             sent = self.sent.get(row.data)
             if sent is None or sent.key != row.key or sent.stream != stream:
@@ -125,15 +157,16 @@ class Known:
         self.faults += [f"stored {len(same)} times: {same}" for same in doubled]
         if life.made_at is None or life.doomed_at is not None:
             return
+        gone_ms = life.retention.gone_ms(ended_ms)
         for data, sent in self.sent.items():
             if sent.stream != stream or sent.place is None or sent.sent_at < life.made_at:
                 continue
-            if sent.ended_at is None or sent.ended_at >= before or sent.sent_ms < ended_ms - RETENTION_MS:
+            if sent.ended_at is None or sent.ended_at >= before or sent.sent_ms < gone_ms:
                 continue
             if sent.place not in [(row.shard_id, row.sequence_number) for row in found.get(data, ())]:
                 self.faults.append(f"{data!r} was acknowledged at {sent.place} and is {found.get(data, 'lost')}")
         for place, (row, seen_at) in life.seen.items():
-            if seen_at < before and row.arrival_ms >= ended_ms - RETENTION_MS and row not in found.get(row.data, ()):
+            if seen_at < before and row.arrival_ms >= gone_ms and row not in found.get(row.data, ()):
                 self.faults.append(f"{row} was shown at {place} and is gone")
 
     def _is_doubled(self, data: bytes, same: list[Row]) -> bool:
