@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests.daemons import Daemon, start_daemon
+from tests.durability.preloads import has_compiler
+from tests.durability.wall_clock import WallClock
 from tests.moto import running_moto
 
 __all__: list[str] = []
@@ -52,6 +54,16 @@ def daemon_factory(tmp_path: Path) -> Iterator[DaemonFactory]:
 def kinesis(daemon: Daemon) -> Any:
     """Give a boto3 client of the shared daemon that does not retry."""
     return daemon.client()
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> WallClock:
+    """Give a wall clock for daemons that are started with its environment."""
+    if not has_compiler():
+        pytest.skip("there is no C compiler")
+    folder = tmp_path / "clock"
+    folder.mkdir()
+    return WallClock(folder)
 
 
 @pytest.fixture

@@ -4,70 +4,27 @@ What is stored stays in order and stays whole, what was handed out stays good fo
 waits for a clock that was set back to come round again.
 """
 
-from base64 import b64encode
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from itertools import cycle, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import DaemonFactory
-from tests.daemons import Daemon, raw
-from tests.durability.preloads import has_compiler
+from tests.durability.jump_calls import put, read, shard_ids, whole
 from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
 from tests.kinesis.refusals import refusal, stream_arn_of
 from tests.workers.wire import until
 
 __all__: list[str] = []
 
-pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C compiler")
-
-UNSIGNED = {
-    "Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/kinesis/aws4_request, "
-    "SignedHeaders=host, Signature=0",
-    "X_Amz_Date": "20260101T000000Z",
-}
 MOVES: dict[str, Callable[[WallClock], None]] = {
     "back": lambda clock: clock.jump(-HOUR_S),
     "forward": lambda clock: clock.jump(DAY_S),
     "frozen": lambda clock: clock.freeze(),
 }
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> WallClock:
-    folder = tmp_path / "clock"
-    folder.mkdir()
-    return WallClock(folder)
-
-
-def put(kinesis: Any, *texts: bytes) -> list[tuple[str, str]]:
-    """Put one after another; shard and sequence number of each."""
-    answers = [kinesis.put_record(StreamName="jumps", PartitionKey=str(text[:40]), Data=text) for text in texts]
-    return [(answer["ShardId"], answer["SequenceNumber"]) for answer in answers]
-
-
-def read(kinesis: Any, shard_id: str, kind: str = "TRIM_HORIZON", **place: Any) -> list[dict[str, Any]]:
-    """Read a shard from a place to its tip."""
-    asked = {"StreamName": "jumps", "ShardId": shard_id, "ShardIteratorType": kind, **place}
-    return whole(kinesis, kinesis.get_shard_iterator(**asked)["ShardIterator"])
-
-
-def whole(kinesis: Any, iterator: str | None) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    while iterator is not None:
-        answer = kinesis.get_records(ShardIterator=iterator)
-        found += answer["Records"]
-        if not answer["Records"]:
-            break
-        iterator = answer.get("NextShardIterator")
-    return found
-
-
-def shard_ids(kinesis: Any) -> list[str]:
-    return [shard["ShardId"] for shard in kinesis.list_shards(StreamName="jumps")["Shards"]]
 
 
 @pytest.mark.parametrize("is_live", [True, False], ids=["live", "while-down"])
@@ -120,29 +77,46 @@ def test_what_is_stored_stays_whole_and_in_order(
     assert all(int(child["SequenceNumberRange"]["StartingSequenceNumber"]) > ending for child in (low, high))
 
 
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "while-down"])
 @pytest.mark.parametrize("move", MOVES)
 def test_what_was_handed_out_is_good_for_its_time_by_the_clock(
-    daemon_factory: DaemonFactory, clock: WallClock, move: str
+    daemon_factory: DaemonFactory, tmp_path: Path, clock: WallClock, move: str, *, is_live: bool
 ) -> None:
-    kinesis = daemon_factory(environment=clock.environment).client()
-    kinesis.create_stream(StreamName="jumps", ShardCount=1)
+    daemon = daemon_factory(data=tmp_path / "data", environment=clock.environment)
+    kinesis = daemon.client()
+    kinesis.create_stream(StreamName="jumps", ShardCount=2)
     kinesis.create_stream(StreamName="other", ShardCount=1)
-    put(kinesis, b"before")
-    asked = {"StreamName": "jumps", "ShardId": "shardId-000000000000", "ShardIteratorType": "LATEST"}
+    arn = stream_arn_of("jumps")
+    for name in ("a", "b"):
+        kinesis.register_stream_consumer(StreamARN=arn, ConsumerName=name)
+    ((shard_id, _),) = put(kinesis, b"before")
+    asked = {"StreamName": "jumps", "ShardId": shard_id, "ShardIteratorType": "LATEST"}
     iterator = kinesis.get_shard_iterator(**asked)["ShardIterator"]
-    shards_token = kinesis.list_shards(StreamName="jumps", MaxResults=1).get("NextToken")
-    token = kinesis.list_streams(Limit=1)["NextToken"]
+    tokens = {
+        "list_shards": kinesis.list_shards(StreamName="jumps", MaxResults=1)["NextToken"],
+        "list_streams": kinesis.list_streams(Limit=1)["NextToken"],
+        "list_stream_consumers": kinesis.list_stream_consumers(StreamARN=arn, MaxResults=1)["NextToken"],
+    }
+
+    def rest_of(listing: str) -> Any:
+        named = {"StreamARN": arn} if listing == "list_stream_consumers" else {}
+        return getattr(kinesis, listing)(NextToken=tokens[listing], **named)
 
     MOVES[move](clock)
-    put(kinesis, b"after")
+    if not is_live:
+        daemon.kill()
+        kinesis = daemon_factory(data=tmp_path / "data", environment=clock.environment).client()
+    # The very same key, so that it comes to the same shard.
+    kinesis.put_record(StreamName="jumps", PartitionKey=str(b"before"), Data=b"after")
 
-    assert shards_token is None
     if move == "forward":
         assert refusal(kinesis.get_records, ShardIterator=iterator)[0] == "ExpiredIteratorException"
-        assert refusal(kinesis.list_streams, NextToken=token)[0] == "ExpiredNextTokenException"
+        assert {refusal(rest_of, listing=listing)[0] for listing in tokens} == {"ExpiredNextTokenException"}
     else:
         assert [record["Data"] for record in whole(kinesis, iterator)] == [b"after"]
-        assert kinesis.list_streams(NextToken=token)["StreamNames"] == ["other"]
+        assert [shard["ShardId"] for shard in rest_of("list_shards")["Shards"]] == shard_ids(kinesis)[1:]
+        assert rest_of("list_streams")["StreamNames"] == ["other"]
+        assert [consumer["ConsumerName"] for consumer in rest_of("list_stream_consumers")["Consumers"]] == ["b"]
     kinesis.get_records(ShardIterator=kinesis.get_shard_iterator(**asked)["ShardIterator"])
 
 
@@ -215,95 +189,3 @@ def test_a_subscription_goes_on_through_a_jump_and_is_taken_over_after_one(
         assert ahead == b"a day ahead"
         assert back == b"an hour back"
         assert next_text(found[-1]) == b"taken over"
-
-
-def test_nothing_expires_earlier_than_the_clock_says(daemon_factory: DaemonFactory, clock: WallClock) -> None:
-    kinesis = daemon_factory(environment=clock.environment).client()
-    kinesis.create_stream(StreamName="jumps", ShardCount=1)
-    put(kinesis, b"first")
-
-    clock.jump(23 * HOUR_S)
-    put(kinesis, b"second")
-    young = [record["Data"] for record in read(kinesis, "shardId-000000000000")]
-    clock.jump(2 * HOUR_S)
-    old = [record["Data"] for record in read(kinesis, "shardId-000000000000")]
-    clock.jump(-25 * HOUR_S)
-    put(kinesis, b"third")
-    # What came after the clock was set back is as old as the shard's last record, and expires with it.
-    clock.jump(DAY_S + HOUR_S)
-    late = [record["Data"] for record in read(kinesis, "shardId-000000000000")]
-
-    assert young == [b"first", b"second"]
-    assert old == [b"second"]
-    assert late == [b"second", b"third"]
-
-
-def test_a_closed_shard_is_kept_as_long_as_its_last_record(daemon_factory: DaemonFactory, clock: WallClock) -> None:
-    kinesis = daemon_factory(environment=clock.environment).client()
-    kinesis.create_stream(StreamName="jumps", ShardCount=1)
-    put(kinesis, b"last")
-
-    clock.jump(-HOUR_S)
-    kinesis.split_shard(StreamName="jumps", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
-    clock.jump(DAY_S + HOUR_S / 2)
-
-    assert [record["Data"] for record in read(kinesis, "shardId-000000000000")] == [b"last"]
-
-
-@pytest.mark.parametrize("is_live", [True, False], ids=["live", "while-down"])
-def test_a_repeated_put_is_stored_once_though_its_shard_was_split_and_the_clock_set_forward(
-    daemon_factory: DaemonFactory, tmp_path: Path, clock: WallClock, *, is_live: bool
-) -> None:
-    daemon = daemon_factory(data=tmp_path / "data", environment=clock.environment)
-    kinesis = daemon.client()
-    kinesis.create_stream(StreamName="jumps", ShardCount=1)
-    first = put_once(daemon, "once")
-    kinesis.split_shard(StreamName="jumps", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
-
-    clock.jump(HOUR_S)
-    if not is_live:
-        daemon.kill()
-        daemon = daemon_factory(data=tmp_path / "data", environment=clock.environment)
-    again = put_once(daemon, "once")
-
-    assert again == first
-    assert [len(read(daemon.client(), shard_id)) for shard_id in shard_ids(daemon.client())] == [1, 0, 0]
-
-
-def put_once(daemon: Daemon, text: str) -> Any:
-    headers = {"x-streamd-producer-id": "0" * 32, "x-streamd-producer-sequence": "1"}
-    document = {"StreamName": "jumps", "PartitionKey": text, "Data": b64encode(text.encode()).decode()}
-    return raw(daemon.url, "PutRecord", document, **UNSIGNED, **headers).json()
-
-
-def test_changes_that_are_counted_for_a_day_hold_nobody_up_for_as_long_as_the_clock_was_set_back(
-    daemon_factory: DaemonFactory, clock: WallClock
-) -> None:
-    kinesis = daemon_factory("--limits", "aws", environment=clock.environment).client()
-    kinesis.create_stream(StreamName="jumps", ShardCount=1)
-    modes = cycle(("ON_DEMAND", "PROVISIONED"))
-
-    def changes() -> int:
-        """Count the changes of mode that are allowed now, up to three."""
-        for count in range(3):
-            mode = next(modes)
-            asked = {"StreamARN": stream_arn_of("jumps"), "StreamModeDetails": {"StreamMode": mode}}
-            try:
-                kinesis.update_stream_mode(**asked)
-            except kinesis.exceptions.LimitExceededException:
-                next(modes)
-                return count
-        return 3
-
-    fresh = changes()
-    clock.jump(-HOUR_S)
-    back = changes()
-    clock.jump(HOUR_S)
-    round_again = changes()
-    clock.jump(DAY_S - 2 * HOUR_S)
-    almost_a_day_later = changes()
-    clock.jump(2 * HOUR_S)
-    a_day_later = changes()
-
-    # What was made by the clock that was set back counts once it has come round again.
-    assert (fresh, back, round_again, almost_a_day_later, a_day_later) == (2, 2, 0, 0, 2)
