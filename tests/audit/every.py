@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tests.audit.command import CountedAudit
 from tests.audit.flips import run_flip_audit
 from tests.audit.histories import run_history_audit
 from tests.audit.jumps import run_jump_audit
@@ -44,7 +45,7 @@ class _Audit:
     name: str
     short_count: int
     full_count: int
-    run: Callable[[Path, int, int, _Told], Outcome]
+    run: CountedAudit
     is_alone: bool = False
 
     def count(self, *, is_full: bool) -> int:
@@ -103,22 +104,18 @@ def _outcome(audit: _Audit, folder: Path, count: int, seed: int, done_by_name: M
 
     try:
         own.mkdir()
-        return replace(audit.run(own, count, seed, told), name=audit.name)
+        return replace(audit.run(own, count=count, seed=seed, told=told), name=audit.name)
     except Exception:
         # What hangs or does not start is a fault like others, and the other audits go on.
         faults = [traceback.format_exc()]
         return Outcome(audit.name, seed=seed, seconds=time.monotonic() - started, faults=faults)
 
 
-def _kill(place: Path, count: int, seed: int, told: _Told) -> Outcome:
-    return run_kill_audit(place, cycle_count=count, seed=seed, told=told)
-
-
-def _power(place: Path, count: int, seed: int, told: _Told) -> Outcome:
+def _power(folder: Path, *, count: int, seed: int, told: _Told) -> Outcome:
     # An image costs as much as there is in it: many short recordings, each with a seed of its own, show more.
     outcomes: list[Outcome] = []
     for start in range(0, count, _IMAGES_PER_RECORDING):
-        recording = place / str(start)
+        recording = folder / str(start)
         recording.mkdir()
         part = min(_IMAGES_PER_RECORDING, count - start)
         told(start)
@@ -134,36 +131,27 @@ def _power(place: Path, count: int, seed: int, told: _Told) -> Outcome:
     return put_together(outcomes)
 
 
-def _flips(place: Path, count: int, seed: int, told: _Told) -> Outcome:
-    return run_flip_audit(place, count=count, seed=seed, told=told)
-
-
-def _jumps(place: Path, count: int, seed: int, told: _Told) -> Outcome:
-    return run_jump_audit(place, cycle_count=count, seed=seed, told=told)
-
-
-def _histories(place: Path, count: int, seed: int, told: _Told) -> Outcome:
-    return run_history_audit(place, count=count, seed=seed, told=told)
-
-
-def _simulation(_: Path, count: int, seed: int, told: _Told) -> Outcome:
+def _simulation(folder: Path, *, count: int, seed: int, told: _Told) -> Outcome:
+    del folder  # nothing is written
     return run_simulation_audit(seed_count=count, first_seed=seed, told=told, process_count=1)
 
 
-def _load(place: Path, scene_s: int, seed: int, told: _Told) -> Outcome:
-    return run_load_audit(place, seconds=scene_s, seed=seed, told=lambda done: told(done * scene_s // SCENE_COUNT))
+def _load(folder: Path, *, count: int, seed: int, told: _Told) -> Outcome:
+    return run_load_audit(folder, seconds=count, seed=seed, told=lambda done: told(done * count // SCENE_COUNT))
 
 
-def _soak(place: Path, seconds: int, seed: int, told: _Told) -> Outcome:
-    return run_soak(place / "soak", seconds=seconds, seed=seed, told=told)
+def _soak(folder: Path, *, count: int, seed: int, told: _Told) -> Outcome:
+    return run_soak(folder / "soak", seconds=count, seed=seed, told=told)
 
 
-def _opening(place: Path, gigabyte_count_by_ten: int, _seed: int, told: _Told) -> Outcome:
+def _opening(folder: Path, *, count: int, seed: int, told: _Told) -> Outcome:
+    """Open a store of so many tenths of a gigabyte."""
+    del seed  # there is nothing to decide
     started = time.monotonic()
-    cold_s, *warm_s = measure_opening(place, byte_count=gigabyte_count_by_ten * 100_000_000)
-    told(gigabyte_count_by_ten)
+    cold_s, *warm_s = measure_opening(folder, byte_count=count * 100_000_000)
+    told(count)
     figures = {
-        "gigabytes stored": f"{gigabyte_count_by_ten / 10:g}",
+        "gigabytes stored": f"{count / 10:g}",
         "seconds to the first answer, cold": f"{cold_s:.3f}",
         "the same, warm, the slowest of four": f"{max(warm_s):.3f}",
     }
@@ -173,12 +161,12 @@ def _opening(place: Path, gigabyte_count_by_ten: int, _seed: int, told: _Told) -
 # The longest first, so that none is left over at the end.
 _AUDITS = (
     _Audit("soak", 10, 3_600, _soak),
-    _Audit("flipped bits", 150, 100_000, _flips),
+    _Audit("flipped bits", 150, 100_000, run_flip_audit),
     _Audit("simulation", 300, 100_000, _simulation),
     _Audit("power cuts", 200, 50_000, _power),
-    _Audit("kills", 20, 2_000, _kill),
-    _Audit("time", 10, 1_000, _jumps),
-    _Audit("histories", 100, 10_000, _histories),
+    _Audit("kills", 20, 2_000, run_kill_audit),
+    _Audit("time", 10, 1_000, run_jump_audit),
+    _Audit("histories", 100, 10_000, run_history_audit),
     _Audit("load and abuse", 1, 120, _load, is_alone=True),
     _Audit("opening", 1, 100, _opening, is_alone=True),
 )

@@ -9,11 +9,9 @@ is counted, and the check must tell it too.
 The directory is a golden one in which streams were made, filled and deleted since.
 """
 
-import argparse
 import asyncio
 import logging
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +23,8 @@ from typing import Any
 from streamd.errors import StreamdError
 from streamd.storage.inspect import check
 from tests.audit.apart import Apart, Ended
-from tests.audit.report import Outcome, progress_of, write_outcomes
+from tests.audit.command import run_counted
+from tests.audit.report import Outcome
 from tests.clocks import ManualClock
 from tests.durability.golden_data import Golden, goldens
 from tests.engine.rooms import Refusal, Rooms, open_rooms
@@ -103,14 +102,15 @@ def judged(data: Path) -> tuple[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the audit with a progress bar, and print what was found."""
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--count", type=int, default=500, help="how many bits, one at a time (default 500)")
-    flags.add_argument("--seed", type=int, default=1, help="decides which (default 1)")
-    given = flags.parse_args(argv)
-    folder = Path(tempfile.mkdtemp(prefix="streamd-flip-audit-"))
-    with progress_of("flipped bits", given.count) as told:
-        outcome = run_flip_audit(folder, count=given.count, seed=given.seed, told=told)
-    return write_outcomes([outcome], folder)
+    return run_counted(
+        run_flip_audit,
+        argv,
+        about=__doc__,
+        name="flipped bits",
+        flag="--count",
+        what="how many bits, one at a time",
+        default=500,
+    )
 
 
 async def _age(data: Path, golden: Golden) -> None:

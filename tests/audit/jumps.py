@@ -9,9 +9,7 @@ the stream is ACTIVE at once, whatever the clock says.
 The seed decides what is done; what the machine makes of it differs from run to run.
 """
 
-import argparse
 import sys
-import tempfile
 import time
 from base64 import b64encode
 from collections import Counter
@@ -23,7 +21,8 @@ from random import Random
 from typing import Any
 
 from tests.audit.clock_verdict import Ledger, arrival_ms_of
-from tests.audit.report import Outcome, progress_of, write_outcomes
+from tests.audit.command import run_counted
+from tests.audit.report import Outcome
 from tests.audit.stage import Stage, read_since, read_stream, until_answered
 from tests.audit.verdict import ReadBack
 from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
@@ -244,7 +243,7 @@ class JumpAudit:
         self.figures["iterators tried"] += 1
 
 
-def run_jump_audit(folder: Path, *, cycle_count: int, seed: int, told: Callable[[int], None]) -> Outcome:
+def run_jump_audit(folder: Path, *, count: int, seed: int, told: Callable[[int], None]) -> Outcome:
     """Run the audit below a folder. Raises AssertionError when something hangs or does not start."""
     started = time.monotonic()
     random = Random(seed)
@@ -252,7 +251,7 @@ def run_jump_audit(folder: Path, *, cycle_count: int, seed: int, told: Callable[
     stage = Stage(folder, random, clock.environment)
     audit = JumpAudit(stage, clock, random)
     try:
-        audit.run(cycle_count, told)
+        audit.run(count, told)
         if stage.daemon.stop() != 0:
             audit.faults.append("the daemon did not stop with status 0")
     finally:
@@ -263,14 +262,15 @@ def run_jump_audit(folder: Path, *, cycle_count: int, seed: int, told: Callable[
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the audit with a progress bar, and print what was found."""
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--cycles", type=int, default=50, help="how often everything is read (default 50)")
-    flags.add_argument("--seed", type=int, default=1, help="decides what is done (default 1)")
-    given = flags.parse_args(argv)
-    folder = Path(tempfile.mkdtemp(prefix="streamd-jump-audit-"))
-    with progress_of("audit of time", given.cycles) as told:
-        outcome = run_jump_audit(folder, cycle_count=given.cycles, seed=given.seed, told=told)
-    return write_outcomes([outcome], folder)
+    return run_counted(
+        run_jump_audit,
+        argv,
+        about=__doc__,
+        name="audit of time",
+        flag="--cycles",
+        what="how often everything is read",
+        default=50,
+    )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ The seed decides what is done; what the machine makes of it differs from run to 
 journals stay where they are, and the exit status is 1.
 """
 
-import argparse
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -22,8 +20,9 @@ from random import Random
 from typing import Any
 
 from streamd.storage.inspect import check
+from tests.audit.command import run_counted
 from tests.audit.journals import JournalReader
-from tests.audit.report import Outcome, progress_of, write_outcomes
+from tests.audit.report import Outcome
 from tests.audit.stage import Meddler, Producers, Stage, read_stream
 from tests.audit.verdict import Life, faults_in
 from tests.workers.wire import Wire, until
@@ -135,7 +134,7 @@ class KillAudit:
         self.figures[what] = self.figures.get(what, 0) + count
 
 
-def run_kill_audit(folder: Path, *, cycle_count: int, seed: int, told: Callable[[int], None]) -> Outcome:
+def run_kill_audit(folder: Path, *, count: int, seed: int, told: Callable[[int], None]) -> Outcome:
     """Run the audit below a folder. Raises AssertionError when something hangs or does not start."""
     started = time.monotonic()
     random = Random(seed)
@@ -145,7 +144,7 @@ def run_kill_audit(folder: Path, *, cycle_count: int, seed: int, told: Callable[
     try:
         producers.put_to("not-there-yet")
         with producers.running(stage.daemon.port, seed=seed):
-            audit.run(cycle_count, told)
+            audit.run(count, told)
         audit.finish()
     finally:
         stage.daemon.stop()
@@ -155,14 +154,15 @@ def run_kill_audit(folder: Path, *, cycle_count: int, seed: int, told: Callable[
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the audit with a progress bar, and print what was found."""
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    flags.add_argument("--cycles", type=int, default=50, help="how often something is ended (default 50)")
-    flags.add_argument("--seed", type=int, default=1, help="decides what is done (default 1)")
-    given = flags.parse_args(argv)
-    folder = Path(tempfile.mkdtemp(prefix="streamd-kill-audit-"))
-    with progress_of("kill audit", given.cycles) as told:
-        outcome = run_kill_audit(folder, cycle_count=given.cycles, seed=given.seed, told=told)
-    return write_outcomes([outcome], folder)
+    return run_counted(
+        run_kill_audit,
+        argv,
+        about=__doc__,
+        name="kill audit",
+        flag="--cycles",
+        what="how often something is ended",
+        default=50,
+    )
 
 
 if __name__ == "__main__":

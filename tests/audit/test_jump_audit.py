@@ -14,7 +14,7 @@ CYCLE_COUNT = 3
 
 @pytest.mark.skipif(not has_compiler(), reason="there is no C compiler")
 def test_whatever_the_clock_does_nothing_is_lost_early_doubled_or_out_of_order(tmp_path: Path) -> None:
-    outcome = run_jump_audit(tmp_path, cycle_count=CYCLE_COUNT, seed=1, told=lambda _done: None)
+    outcome = run_jump_audit(tmp_path, count=CYCLE_COUNT, seed=1, told=lambda _done: None)
 
     assert outcome.faults == []
     assert outcome.figures["cycles"] == CYCLE_COUNT

@@ -12,7 +12,7 @@ CYCLE_COUNT = int(os.environ.get("STREAMD_AUDIT_CYCLES", "50"))
 
 @pytest.mark.timeout(120 + 30 * CYCLE_COUNT)
 def test_nothing_acknowledged_is_lost_doubled_altered_or_out_of_order_whatever_is_killed(tmp_path: Path) -> None:
-    outcome = run_kill_audit(tmp_path, cycle_count=CYCLE_COUNT, seed=1, told=lambda _done: None)
+    outcome = run_kill_audit(tmp_path, count=CYCLE_COUNT, seed=1, told=lambda _done: None)
 
     assert outcome.faults == []
     assert outcome.figures["cycles"] == CYCLE_COUNT
