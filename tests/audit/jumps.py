@@ -84,7 +84,7 @@ class JumpAudit:
                 return
 
     def _now_ms(self) -> int:
-        return int(self.clock.now_s() * 1000)
+        return self.clock.now_ms()
 
     def _ask(self, operation: str, **members: Any) -> Any:
         with Wire(self.stage.daemon) as wire:

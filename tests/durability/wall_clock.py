@@ -34,8 +34,11 @@ class WallClock:
 
     def now_s(self) -> float:
         """Tell what the daemon's clock says."""
-        ahead_ns, frozen_ns, _ = _SETTINGS.unpack(self._settings)
-        return int(frozen_ns or time.time_ns() + ahead_ns) / _SECOND_NS
+        return self._now_ns() / _SECOND_NS
+
+    def now_ms(self) -> int:
+        """Tell it as the daemon does, in whole milliseconds that have passed."""
+        return self._now_ns() // 1_000_000
 
     def jump(self, duration_s: float) -> None:
         """Set the clock forward, or back."""
@@ -58,11 +61,15 @@ class WallClock:
 
     def freeze(self) -> None:
         """Have the clock stand still."""
-        self._set(1, int(self.now_s() * _SECOND_NS))
+        self._set(1, self._now_ns())
 
     def thaw(self) -> None:
         """Have the clock go on from where it would be."""
         self._set(1, 0)
+
+    def _now_ns(self) -> int:
+        ahead_ns, frozen_ns, _ = _SETTINGS.unpack(self._settings)
+        return int(frozen_ns or time.time_ns() + ahead_ns)
 
     def _set(self, index: int, number: int) -> None:
         _NUMBER.pack_into(self._settings, index * _NUMBER.size, number)
