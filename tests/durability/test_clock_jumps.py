@@ -49,7 +49,7 @@ def test_what_is_stored_stays_whole_and_in_order(
         kinesis = daemon_factory(*flags, data=tmp_path / "data", environment=clock.environment).client()
     stream = kinesis.describe_stream(StreamName="jumps")["StreamDescription"]
     consumer = kinesis.describe_stream_consumer(StreamARN=stream_arn_of("jumps"), ConsumerName="reader")
-    since_s = int(clock.now_s() * 1000) / 1000
+    since_s = clock.now_ms() / 1000
     places += put(kinesis, *(b"after-%d" % number for number in range(20)))
     kinesis.split_shard(StreamName="jumps", ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**126))
     places += put(kinesis, *(b"split-%d" % number for number in range(20)))
