@@ -27,7 +27,7 @@ _CONSUMER_COUNT = 20
 _RECORD_BYTE_COUNT = 9 * _MIB
 _PATIENCE_S = 60
 # Twice the room, what takes it there, and what two that are being made take as blocks, records and text, and leave:
-# far less than the 590 MiB that these answers took without it.
+# less than all of the answers take together.
 _MEMORY_MIB_MAX = (2 * ANSWER_ROOM_BYTE_COUNT_MAX + 28 * GET_RECORDS_BYTE_COUNT_MAX) / _MIB
 
 
