@@ -61,6 +61,7 @@ BROAD_CATCHES = {
     "streamd/functions/dialect.py": "a bug in one operation is logged, and answered as a service exception",
     "streamd/kinesis/operation.py": "a bug in one operation is logged, and answered as an internal failure",
     "streamd/server/http2_hall.py": "a page that cannot be written is logged and answered 500, as aiohttp does it",
+    "streamd/server/lean_hall.py": "a bug behind the door is logged and answered 500, and ends no other request",
     "streamd/server/lean.py": "a bug in a pushed answer is logged, and ends its connection alone",
     "streamd/server/http2_streams.py": "a bug in a pushed answer is logged, and ends that stream alone",
     "streamd/supervisor.py": "the last frame of a worker: nobody else can tell what ended it",

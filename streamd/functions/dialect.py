@@ -5,6 +5,7 @@ becomes a 500 and a traceback in the log. A request that deploys code must carry
 a page that somebody's browser shows can send requests to this machine, but it cannot sign them without asking first.
 """
 
+import json
 import logging
 import time
 import uuid
@@ -198,10 +199,18 @@ def _fault(name: str, cause: Exception) -> Fault:
             return Fault(500, "ServiceException", {"Type": "Service", "Message": sentence})
 
 
+def _json(document: object) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        # The answer repeats bytes of the request that were no text. Whatever else cannot be written is a bug.
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def _reply(answer: Answer) -> Reply:
     body = answer.body or b""
     if answer.document is not None:
-        body = orjson.dumps(answer.document)
+        body = _json(answer.document)
     headers = {"x-amzn-RequestId": str(uuid.uuid4())} if "x-amzn-RequestId" not in answer.headers else {}
     if answer.status != 204:
         headers["Content-Type"] = answer.content_type

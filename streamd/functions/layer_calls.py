@@ -109,7 +109,8 @@ async def delete_layer_version(host: Host, call: Call) -> Answer:
 async def get_layer_code(host: Host, call: Call) -> Answer:
     """Send a version's zip to whoever has its address. Raises Fault."""
     name, number = call.path["name"], call.path["version"]
-    if not hmac.compare_digest(_token(host, name, number).encode(), (call.first("token") or "").encode()):
+    token = (call.first("token") or "").encode(errors="surrogateescape")
+    if not hmac.compare_digest(_token(host, name, number).encode(), token):
         raise Fault(403, "AccessDeniedException", {"Message": "The address of the layer is not whole."})
     found = [version for version in host.layers.versions(name) if str(version.number) == number]
     if not found:
@@ -168,4 +169,4 @@ def _whole(host: Host, call: Call, version: LayerVersion) -> dict[str, object]:
 
 
 def _token(host: Host, name: str, number: str) -> str:
-    return hmac.digest(host.secret, f"layer {name} {number}".encode(), sha256).hex()
+    return hmac.digest(host.secret, f"layer {name} {number}".encode(errors="surrogateescape"), sha256).hex()

@@ -55,7 +55,7 @@ async def get_code(host: Host, call: Call) -> Answer:
     token = call.first("token") or ""
     good = _token(host, name, version, expires)
     is_late = not expires.isascii() or not expires.isdigit() or int(expires[:15]) < host.clock.now_ms()
-    if not hmac.compare_digest(good.encode(), token.encode()) or is_late:
+    if not hmac.compare_digest(good.encode(), token.encode(errors="surrogateescape")) or is_late:
         raise Fault(403, "AccessDeniedException", {"Message": "The address of the code has expired or is not whole."})
     _, configuration = host.configured(name, version)
     try:
@@ -74,7 +74,7 @@ def _location(host: Host, call: Call, function: Function, configuration: Configu
 
 
 def _token(host: Host, name: str, version: str, expires: str) -> str:
-    return hmac.digest(host.secret, f"code {name} {version} {expires}".encode(), sha256).hex()
+    return hmac.digest(host.secret, f"code {name} {version} {expires}".encode(errors="surrogateescape"), sha256).hex()
 
 
 def _place(entry: tuple[Function, Configuration]) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -25,7 +26,8 @@ __all__ = ["HostLink", "serve_link"]
 _LOG = logging.getLogger(__name__)
 _HEAD_LENGTH = struct.Struct(">I")
 _BODY_LENGTH = struct.Struct(">Q")
-_HEAD_BYTE_COUNT_MAX = 256 * 1024
+# A head has 64 KiB, and JSON writes six bytes for some.
+_HEAD_BYTE_COUNT_MAX = 512 * 1024
 _SPARE_COUNT_MAX = 32
 _ATTEMPT_COUNT = 40
 _ATTEMPT_PAUSE_S = 0.05
@@ -53,8 +55,7 @@ class HostLink:
             return _UNREACHABLE
         reader, writer = connection
         try:
-            head = {"method": request.method, "path": request.path, "query": request.query, "peer": request.peer}
-            await _write(writer, {**head, "headers": dict(request.headers)}, request.body)
+            await _write(writer, _told(request), request.body)
             told, body = await _read(reader)
         except (OSError, asyncio.IncompleteReadError):
             writer.close()
@@ -116,15 +117,41 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fun
     try:
         while True:
             told, body = await _read(reader)
-            request = SignedRequest(told["method"], told["path"], told["query"], told["headers"], body, told["peer"])
-            reply = await functions.answer(request)
+            reply = await functions.answer(_request(told, body))
             await _write(writer, {"status": reply.status, "fields": reply.fields.decode("latin-1")}, reply.body)
     except (OSError, asyncio.IncompleteReadError):
         return
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         _LOG.warning("the link between the workers was spoken to by somebody else: %r", error)
     finally:
         writer.close()
+
+
+def _told(request: SignedRequest) -> dict[str, Any]:
+    """Tell of a request, but for its body."""
+    return {
+        "method": _shown(request.method),
+        "path": _shown(request.path),
+        "query": _shown(request.query),
+        "peer": request.peer,
+        "headers": {_shown(name): _shown(text) for name, text in request.headers.items()},
+    }
+
+
+def _request(told: Mapping[str, Any], body: bytes) -> SignedRequest:
+    """Make the request again that was told of. Raises ValueError, KeyError, TypeError and AttributeError."""
+    headers = {_as_sent(name): _as_sent(text) for name, text in told["headers"].items()}
+    method, path, query = (_as_sent(told[name]) for name in ("method", "path", "query"))
+    return SignedRequest(method, path, query, headers, body, told["peer"])
+
+
+def _shown(text: str) -> str:
+    """Write text from the wire a byte for a character: bytes that are no text have no place in JSON otherwise."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _as_sent(shown: str) -> str:
+    return shown.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 async def _write(writer: asyncio.StreamWriter, told: dict[str, Any], body: bytes) -> None:

@@ -53,7 +53,7 @@ class Http2Hall:
         elif request.method in ("GET", "HEAD") and (page := self._pages.get(request.path)) is not None:
             self.group.create_task(self._show(asker, page))
         else:
-            self.group.create_task(self._ask(asker, request))
+            self.group.create_task(self.lean.answer(asker, request))
 
     async def _show(self, asker: Asker, page: Page) -> None:
         try:
@@ -63,6 +63,3 @@ class Http2Hall:
             asker.reply(Reply(500, b""))
             return
         asker.reply(Reply(status, f"Content-Type: {content_type}\r\n".encode(), content))
-
-    async def _ask(self, asker: Asker, request: SignedRequest) -> None:
-        asker.reply(await self.lean.dialect.answer(request))

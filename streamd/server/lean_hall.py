@@ -5,6 +5,7 @@ long a connection may idle or dawdle.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,7 @@ from streamd.server.put_lanes import AnswersPuts, Asker, PutLanes
 
 __all__ = ["Dialect", "HandOver", "KeptConnection", "LeanHall"]
 
+_LOG = logging.getLogger(__name__)
 _SWEEP_PAUSE_S = 5.0
 _CONNECTION_COUNT_MAX = 20_000
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -105,12 +107,17 @@ class LeanHall:
         assert self.group is not None
         put = self.dialect.read_plain_put(request)
         if put is None:
-            self.group.create_task(self._answer(connection, request))
+            self.group.create_task(self.answer(connection, request))
         else:
             self._lanes.take(connection, put, self.group)
 
-    async def _answer(self, connection: Asker, request: SignedRequest) -> None:
-        reply = await self.dialect.answer(request)
+    async def answer(self, connection: Asker, request: SignedRequest) -> None:
+        """Answer a request alone; a bug on the way to its answer ends it, and not the worker."""
+        try:
+            reply = await self.dialect.answer(request)
+        except Exception:  # a bug of the dialect's ends this request and no other
+            _LOG.exception("a request was not answered; this is a bug in streamd")
+            reply = Reply(500, b"")
         connection.reply(reply)
 
     def forget(self, connection: KeptConnection) -> None:

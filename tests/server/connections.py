@@ -39,9 +39,9 @@ def dial(daemon: Daemon) -> socket.socket:
     return socket.create_connection(("127.0.0.1", daemon.port), timeout=_PATIENCE_S)
 
 
-def read_answer(connection: socket.socket) -> RawReply:
+def read_answer(connection: socket.socket, *, method: str = "POST") -> RawReply:
     """Read one answer and no byte behind it; what came before it (a 100 Continue) is skipped."""
-    response = HTTPResponse(connection)
+    response = HTTPResponse(connection, method=method)
     # A response's own reader may swallow the beginning of the next answer, when both came in one segment.
     response.fp.close()
     response.fp = connection.makefile("rb", buffering=1)

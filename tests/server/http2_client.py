@@ -109,6 +109,16 @@ class Http2Client:
         self.flush()
         return number
 
+    def ask_as_given(self, fields: Mapping[str, str | bytes], body: bytes) -> int:
+        """Send a head exactly as it is, and a body; the stream's number."""
+        number = self.state.get_next_available_stream_id()
+        self.state.send_headers(number, list(fields.items()), end_stream=not body)
+        self.answers[number] = Answer()
+        self.flush()
+        if body:
+            self.send_body(number, body)
+        return number
+
     def send_body(self, number: int, body: bytes, *, end_stream: bool = True) -> None:
         """Send a body as the server lets it in."""
         sent = 0
