@@ -1,6 +1,6 @@
 """Who uses the server: producers, a reader, a follower, and a meddler who reshards, deletes and lets days pass.
 
-What a client is about to do when the power goes is kept with it, so that it goes on in the server's next life.
+What a client is about to do when the server ends is kept with it, so that it goes on in the server's next life.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Producer:
                     continue
             self._pending = None
 
-    def power_was_cut(self) -> None:
+    def was_cut_off(self) -> None:
         """Note that the answer never came."""
         if self._pending is None:
             return

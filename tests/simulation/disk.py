@@ -1,6 +1,7 @@
 """A disk in memory: what was written is lost with the power until it is synced, and readers see what was synced.
 
-A commit is written, then synced, then seen; between these the power may go. It may also fail, or find the disk full.
+A commit is written, then synced, then seen; between these the power may go, or who writes may be killed: then the
+kernel, which lives on, may still finish what it was asked for. It may also fail, or find the disk full.
 A disk that lies shows that the simulation finds what a wrong one would do.
 """
 
@@ -14,6 +15,7 @@ import lmdb
 
 __all__ = ["TABLES", "Disk", "Image", "Lie", "Rows"]
 
+_FINISHED_CHANCE = 0.5
 TABLES = ("catalog", "shards", "blocks", "events", "puts")
 
 
@@ -82,28 +84,27 @@ class Disk:
     writer: object = None
     on_written: Callable[[], None] = lambda: None
     _on_its_way: Image | None = None
+    _is_synced: bool = False
 
     def __post_init__(self) -> None:
         self.visible = self.durable
 
     def commit(self, image: Image, pause: Callable[[], None]) -> None:
         """Write, sync, show. Raises LMDB's errors for a disk that fails or is full."""
-        self._on_its_way = image
+        self._on_its_way, self._is_synced = image, False
         self.note("disk: written")
         self.on_written()
         if self.lie is Lie.EARLY_SIGHT:
             self.visible = image
         pause()
         self._sync(image)
-        self._on_its_way = None
+        self._is_synced = True
         pause()
-        self.visible = image
-        self.commit_count += 1
-        self.note(f"disk: commit {self.commit_count}")
+        self._show(image)
 
     def cut_power(self) -> None:
         """Lose what was not synced; what is there now is what the next life finds."""
-        if self.lie is Lie.TORN and self._on_its_way is not None:
+        if self.lie is Lie.TORN and self._on_its_way is not None and not self._is_synced:
             found = self._on_its_way
             self.durable = {
                 name: self.random.choice((rows, found[name])) for name, rows in sorted(self.durable.items())
@@ -111,6 +112,25 @@ class Disk:
         self.visible = self.durable
         self._on_its_way = self.writer = None
         self.is_broken = False
+
+    def kill(self) -> None:
+        """End whoever writes, and lose nothing that was written.
+
+        LMDB moves its pointer in one write that syncs at once: who is killed in it is dead only when that is done.
+        """
+        image = self._on_its_way
+        if image is not None and not self.is_broken and (self._is_synced or self.random.random() < _FINISHED_CHANCE):
+            self.durable = image
+            self._show(image)
+        # After a failed sync LMDB puts the old pointer back: what is seen is what was seen, whatever the disk holds.
+        self._on_its_way = self.writer = None
+        self.is_broken = False
+
+    def _show(self, image: Image) -> None:
+        self._on_its_way = None
+        self.visible = image
+        self.commit_count += 1
+        self.note(f"disk: commit {self.commit_count}")
 
     def _sync(self, image: Image) -> None:
         chance = self.random.random()

@@ -1,4 +1,4 @@
-"""One life of a server: the real engine, store and committer of each worker, from power on to power cut."""
+"""One life of a server: the real engine, store and committer of each worker, from its start to a power cut or kill."""
 
 from base64 import b64decode
 from dataclasses import dataclass
@@ -115,14 +115,17 @@ class Machine:
         for store in self._stores:
             await store.close()
 
-    def cut_power(self) -> None:
-        """End everything where it stands."""
+    def end(self, *, is_killed: bool) -> None:
+        """End everything where it stands: by a power cut, or by ``kill -9`` of all workers."""
         self.is_on = False
         for turns in self._turns:
-            turns.cut_power()
+            turns.stop()
         self._loop.drop()
         self._bells.close()
-        self._world.disk.cut_power()
+        if is_killed:
+            self._world.disk.kill()
+        else:
+            self._world.disk.cut_power()
         bugs = [repr(turns.bug) for turns in self._turns if turns.bug is not None]
         self._world.known.faults += self._loop.faults + bugs
 

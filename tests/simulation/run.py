@@ -1,4 +1,4 @@
-"""A seed's whole story: lives of a server, ended by power cuts, and after each a reading of everything."""
+"""A seed's whole story: lives of a server, ended by power cuts and kills, and after each a reading of everything."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ __all__ = ["Story", "tell"]
 
 _STEP_COUNT_MAX = 200_000
 _GENTLE_CHANCE = 0.5
+_KILL_CHANCE = 0.4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class _Clients:
                     return
                 life = known.lives[name]
                 if made.error == "ResourceInUseException":
-                    # The power was cut before the answer came.
+                    # The server ended before the answer came.
                     life.made_at, life.doomed_at = known.tick(), None
             if not await self.reader.read(machine, name) and life.made_at is not None and life.doomed_at is None:
                 known.faults.append(f"stream {name} cannot be read")
@@ -75,15 +76,15 @@ def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
     world = World(seed, lie)
     clients = _Clients(world)
     world.note(f"seed {seed}, {world.worker_count} workers, {len(clients.producers)} producers")
-    planned = world.random.randrange(0, 4)
-    cut_count = 0
-    while not _lived(world, clients, spares, may_end=cut_count >= planned):
-        cut_count += 1
+    planned = world.random.randrange(0, 5)
+    ends = {"power cuts": 0, "kills": 0}
+    while not _lived(world, clients, spares, may_end=sum(ends.values()) >= planned, ends=ends):
+        pass
     # A last life in which nothing is left to do: it only looks.
-    _lived(world, clients, spares, may_end=True)
+    _lived(world, clients, spares, may_end=True, ends={})
     known = world.known
     figures = {
-        "power cuts": cut_count,
+        **ends,
         "acknowledged records": known.acknowledged_count,
         "records read": known.read_count,
         "repeated puts": known.repeat_count,
@@ -93,15 +94,15 @@ def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
     return Story(seed=seed, digest=world.digest, log=world.log, faults=known.faults, figures=figures)
 
 
-def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool) -> bool:
-    """Live once; True when the clients came to their end, False when the power was cut before."""
+def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool, ends: dict[str, int]) -> bool:
+    """Live once; True when the clients came to their end, False when it was cut short; that is counted in ``ends``."""
     loop = world.loop = SeededLoop(  # type: ignore[abstract]  # it has the part of a loop that the server uses
         world.random, time_s=world.time_s, keeps_order=world.keeps_order
     )
     world.note("power on")
     loop.step_count_max = _STEP_COUNT_MAX
     if not may_end:
-        _plan_cut(world, loop)
+        _plan_end(world, loop)
     asyncio._set_running_loop(loop)
     machine = Machine(world, loop, spares)
     asyncio._set_running_loop(None)
@@ -112,15 +113,19 @@ def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool) ->
         world.known.faults.append(f"a client failed: {error!r}")
     elif not is_done and may_end:
         world.known.faults.append("the story does not end")
-    machine.cut_power()
+    kind = "kills" if world.random.random() < _KILL_CHANCE else "power cuts"
+    machine.end(is_killed=kind == "kills")
     for producer in clients.producers:
-        producer.power_was_cut()
-    world.note("power cut")
-    return is_done and not machine.failures
+        producer.was_cut_off()
+    world.note(f"the end, one of the {kind}")
+    is_whole = is_done and not machine.failures
+    if not is_whole:
+        ends[kind] = ends.get(kind, 0) + 1
+    return is_whole
 
 
-def _plan_cut(world: World, loop: SeededLoop) -> None:
-    """Have the power cut at any step, or, since most of what can go wrong goes wrong there, around some commit."""
+def _plan_end(world: World, loop: SeededLoop) -> None:
+    """Have it end at any step, or, since most of what can go wrong goes wrong there, around some commit."""
     if world.random.random() < 0.3:
         loop.end_within(int(world.random.expovariate(1 / 400)) + 20)
         return

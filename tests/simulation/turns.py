@@ -1,7 +1,7 @@
 """The committer's thread in the simulation: a real one, which goes on only when the loop lets it, and then alone.
 
 It stops wherever the disk says so (`pause`), and goes on at a later moment of the loop, so that requests come and reads
-are answered while a commit is written and synced. When the power is cut it ends where it stands.
+are answered while a commit is written and synced. When the power is cut, or all is killed, it ends where it stands.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from random import Random
 
 from tests.simulation.loop import SeededLoop
 
-__all__ = ["PowerCut", "SeededTurns"]
+__all__ = ["SeededTurns", "Stopped"]
 
 _BEGIN_S = 0.001
 _PAUSE_S = 0.004
@@ -19,8 +19,8 @@ _PAUSE_S = 0.004
 _LONG_CHANCE, _LONG_PAUSE_S = 0.03, 0.2
 
 
-class PowerCut(BaseException):
-    """There is no power any more: nothing may be done after it."""
+class Stopped(BaseException):
+    """The power is cut or the process killed: nothing may be done after it."""
 
 
 class SeededTurns:
@@ -57,7 +57,7 @@ class SeededTurns:
             await self._rest.wait()
 
     def pause(self) -> None:
-        """Give the loop its turn, from the thread. Raises PowerCut when there is no power any more."""
+        """Give the loop its turn, from the thread. Raises Stopped when it is to end here."""
         if threading.current_thread() is not self._thread:
             return
         is_long = self._random.random() < _LONG_CHANCE
@@ -65,9 +65,9 @@ class SeededTurns:
         self._back.release()
         self._go.acquire()
         if self._dead.is_set():
-            raise PowerCut
+            raise Stopped
 
-    def cut_power(self) -> None:
+    def stop(self) -> None:
         """End the thread where it stands."""
         self._dead.set()
         if self._thread is not None:
@@ -88,14 +88,14 @@ class SeededTurns:
                     return
                 self._is_over = not self._turn()
                 if self._dead.is_set():
-                    # The power went while it was taken for some other trouble.
+                    # It was to end here, and that was taken for some other trouble.
                     return
                 self._is_due = False
                 if not self._is_over and self._has_work():
                     self.work_came()
                 self._loop.call_soon(self._rest.set)
                 self._back.release()
-        except PowerCut:
+        except Stopped:
             return
         except BaseException as bug:
             self.bug = bug
