@@ -23,8 +23,8 @@ from pathlib import Path
 from tests.audit.report import Outcome, progress_of, write_outcomes
 from tests.audit.spawning import spawning
 from tests.simulation.disk import Lie
-from tests.simulation.machine import Spares
 from tests.simulation.run import Story, tell
+from tests.simulation.worker import Spares
 
 __all__ = ["main", "run_simulation_audit", "stories"]
 

@@ -5,6 +5,7 @@
 - ``disk``: a disk in memory that loses what was not synced, and can fail, fill up, and lie.
 - ``transactions``: LMDB's transactions and cursors on that disk.
 - ``environment``: the store's environment on that disk.
+- ``worker``: a worker: engine, store and committer, and what it is answering.
 - ``machine``: one life of a server, to a power cut or a kill.
 - ``world``: what outlives a machine: the disk, the clock, the log of everything, what clients know.
 - ``known``: what clients know, and what must therefore be there.

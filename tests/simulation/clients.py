@@ -203,7 +203,7 @@ class Meddler:
         while self.left:
             self.left -= 1
             await _pause(self.world)
-            kind = self.world.random.choice(("split", "split", "merge", "delete", "leap", "retention"))
+            kind = self.world.random.choice(("split", "split", "merge", "delete", "leap", "retention", "kill"))
             self.figures[kind] = self.figures.get(kind, 0) + 1
             self.world.note(f"meddler: {kind}")
             match kind:
@@ -211,6 +211,9 @@ class Meddler:
                     await self._reshard(machine, kind)
                 case "delete":
                     await self._delete(machine)
+                case "kill":
+                    if not machine.kill_worker():
+                        self.world.note("meddler: nothing to kill")
                 case "retention":
                     await self._change_retention(machine)
                 case _:

@@ -20,6 +20,7 @@ class MemoryEnvironment(Environment):
     def __init__(self, disk: Disk, *, size_max: int, pause: Callable[[], None]) -> None:
         self.size_max = size_max
         self._disk = disk
+        self._writing: MemoryTransaction | None = None
         self._pause = pause
         tables = {name: cast("lmdb._Database", name) for name in disk.visible}
         self.catalog, self.shards, self.blocks = tables["catalog"], tables["shards"], tables["blocks"]
@@ -49,8 +50,17 @@ class MemoryEnvironment(Environment):
         transaction = MemoryTransaction(
             self._disk, is_writer=True, byte_count_max=self.size_max + self.size_max // 4, pause=self._pause
         )
-        self._disk.writer = transaction
+        self._disk.writer = self._writing = transaction
         return transaction
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether the write transaction is this worker's."""
+        return self._writing is not None and self._disk.writer is self._writing
+
+    def writer_was_killed(self) -> None:
+        """Let the kernel finish what the worker asked for before it was killed, or not."""
+        self._disk.kill()
 
     def last_commit(self) -> int:
         """Give the number of the last commit of any worker."""

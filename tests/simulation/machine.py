@@ -1,45 +1,23 @@
-"""One life of a server: the real engine, store and committer of each worker, from its start to a power cut or kill."""
+"""One life of a server: its workers, from their start to a power cut or a kill."""
 
+import asyncio
 from base64 import b64decode
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from streamd.config import AccountConfig
 from streamd.core.sigv4 import SignedRequest
-from streamd.engine.engine import Engine
-from streamd.engine.retention import Janitor
 from streamd.errors import StoreFailed
-from streamd.kinesis.operation import KinesisDialect
-from streamd.metrics import Metrics
-from streamd.server.auth import Authenticator
-from streamd.storage.counters import Counters
 from streamd.storage.signals import Bells
-from streamd.storage.store import Store
-from tests.simulation.environment import MemoryEnvironment
 from tests.simulation.known import Row
 from tests.simulation.loop import SeededLoop
-from tests.simulation.turns import SeededTurns
+from tests.simulation.worker import Spares, Worker
 from tests.simulation.world import World
 
-__all__ = ["Machine", "Reply", "Spares"]
+__all__ = ["LOST", "Machine", "Reply"]
 
-_SECRET = bytes(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Spares:
-    """What every life of a process shares, since it is costly to make and decides nothing."""
-
-    metrics: Metrics
-    counters: Counters
-
-    @classmethod
-    def made(cls, folder: Path) -> "Spares":
-        """Make them, in a folder."""
-        return cls(Metrics(), Counters(folder))
+LOST = "the connection was lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +34,29 @@ class Machine:
     def __init__(self, world: World, loop: SeededLoop, spares: Spares) -> None:
         self._world = world
         self._loop = loop
-        self.failures: list[StoreFailed] = []
+        self._spares = spares
         self.is_on = True
         self._bells = Bells(world.worker_count)
-        self._turns = [SeededTurns(loop, world.random) for _ in range(world.worker_count)]
-        self._stores = [self._store(worker, spares) for worker in range(world.worker_count)]
-        engines = [self._engine(store, spares) for store in self._stores]
-        self._dialects = [
-            KinesisDialect(engine, Authenticator(None, self.now_ms, region="us-east-1")) for engine in engines
-        ]
-        first = engines[0]
-        self.janitor = Janitor(first.store, first.streams, first.resharder, self, spares.metrics)
+        self._workers = [self._made(number) for number in range(world.worker_count)]
+        self._is_tidied = False
+
+    @property
+    def failures(self) -> list[StoreFailed]:
+        """Why it can no longer be trusted; empty while it can."""
+        return [failure for worker in self._workers for failure in worker.failures]
 
     def now_ms(self) -> int:
-        """Give the time; this is the engine's clock."""
+        """Give the time."""
         return self._world.now_ms()
 
-    def ticks_ms(self) -> int:
-        """Give a time that only grows: the same one, since nobody sets the clock here."""
-        return self._world.now_ms()
+    def tidy(self) -> None:
+        """Have the first worker tidy for as long as it lives."""
+        self._is_tidied = True
+        janitor = self._workers[0].janitor
+        self._janitor = self._workers[0].begin(janitor.run(transition_ms=self._world.transition_ms))
 
     async def ask(self, operation: str, headers: dict[str, str] | None = None, **members: Any) -> Reply:
-        """Call an operation of any worker."""
+        """Call an operation of any worker; LOST is the error where the worker is killed before it answers."""
         request = SignedRequest(
             method="POST",
             path="/",
@@ -89,8 +68,12 @@ class Machine:
             },
             body=orjson.dumps(members),
         )
-        dialect = self._world.random.choice(self._dialects)
-        reply = await dialect.answer(request)
+        worker = self._world.random.choice(self._workers)
+        answering = worker.begin(worker.dialect.answer(request))
+        await asyncio.wait([answering])
+        if answering.cancelled():
+            return Reply({}, LOST)
+        reply = answering.result()
         document = orjson.loads(reply.body) if reply.body else {}
         return Reply(document, "" if reply.status == 200 else document["__type"])
 
@@ -112,22 +95,36 @@ class Machine:
 
     async def close(self) -> None:
         """Stop as a server does that is told to."""
-        for store in self._stores:
-            await store.close()
+        self._janitor.cancel()
+        for worker in self._workers:
+            await worker.store.close()
+
+    def kill_worker(self) -> bool:
+        """End any one worker by ``kill -9``, and start another in its place; False where none can be started."""
+        if self.failures or self._world.disk.is_broken:
+            return False
+        number = self._world.random.randrange(len(self._workers))
+        self._workers[number].kill()
+        self._note_bug(self._workers[number])
+        self._workers[number] = self._made(number)
+        if number == 0 and self._is_tidied:
+            self.tidy()
+        return True
 
     def end(self, *, is_killed: bool) -> None:
         """End everything where it stands: by a power cut, or by ``kill -9`` of all workers."""
         self.is_on = False
-        for turns in self._turns:
-            turns.stop()
+        for worker in self._workers:
+            worker.stop()
         self._loop.drop()
         self._bells.close()
         if is_killed:
             self._world.disk.kill()
         else:
             self._world.disk.cut_power()
-        bugs = [repr(turns.bug) for turns in self._turns if turns.bug is not None]
-        self._world.known.faults += self._loop.faults + bugs
+        self._world.known.faults += self._loop.faults
+        for worker in self._workers:
+            self._note_bug(worker)
 
     async def _rows_of(self, stream: str, shard_id: str) -> list[Row] | None:
         begun = await self.ask(
@@ -150,29 +147,12 @@ class Machine:
             place = None if is_at_end else following
         return found
 
-    def _store(self, worker: int, spares: Spares) -> Store:
-        turns = self._turns[worker]
-        environment = MemoryEnvironment(self._world.disk, size_max=self._world.size_max, pause=turns.pause)
-        return Store(
-            environment,
-            now_ms=self.now_ms,
-            metrics=spares.metrics,
-            on_failure=self.failures.append,
-            bells=self._bells,
-            worker=worker,
-            turns=turns,
-        )
+    def _made(self, number: int) -> Worker:
+        return Worker(self._world, self._loop, self._spares, self._bells, number)
 
-    def _engine(self, store: Store, spares: Spares) -> Engine:
-        return Engine.on(
-            store,
-            counters=spares.counters,
-            clock=self,
-            metrics=spares.metrics,
-            account=AccountConfig(limits_mode="off", transition_ms=self._world.transition_ms),
-            master_key=lambda: _SECRET,
-            token_secret=_SECRET,
-        )
+    def _note_bug(self, worker: Worker) -> None:
+        if worker.bug is not None:
+            self._world.known.faults.append(repr(worker.bug))
 
 
 def rows_in(document: dict[str, Any], shard_id: str) -> list[Row]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from tests.simulation.clients import DOOMED, MAIN, Follower, Meddler, Producer, Reader, make_stream
 from tests.simulation.disk import Lie
 from tests.simulation.loop import SeededLoop
-from tests.simulation.machine import Machine, Spares
+from tests.simulation.machine import Machine
+from tests.simulation.worker import Spares
 from tests.simulation.world import World
 
 __all__ = ["Story", "tell"]
@@ -43,14 +44,13 @@ class _Clients:
         await self._look(machine)
         if machine.failures:
             return
-        janitor = asyncio.get_running_loop().create_task(machine.janitor.run(transition_ms=self.world.transition_ms))
+        machine.tidy()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.reader.run(machine))
             group.create_task(self.follower.run(machine))
             group.create_task(self.meddler.run(machine))
             for producer in self.producers:
                 group.create_task(producer.run(machine))
-        janitor.cancel()
         if self.world.random.random() < _GENTLE_CHANCE:
             await machine.close()
 

@@ -75,7 +75,7 @@ class SeededTurns:
             self._thread.join()
 
     def _let_on(self) -> None:
-        if self._is_over:
+        if self._is_over or self._dead.is_set():
             return
         self._go.release()
         self._back.acquire()
