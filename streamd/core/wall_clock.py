@@ -6,6 +6,7 @@ has to outlast a restart can only be kept as times of the wall clock. Then the r
 - A clock that was set forward ends it early, by no more than it was set forward.
 - A clock that was set back to before it began ends it: how long it has lasted nobody knows, and it must not last for
   as long as the clock was set back.
+- A clock that was set back to within it has it last again, to its end and no longer.
 
 What must never end early (the memory of puts) goes by a ``RecentSpan`` instead.
 """

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamd.core.put_tokens import PRODUCER_HEADER, SEQUENCE_HEADER
-from tests.simulation.known import Sent, StreamLife
+from tests.simulation.known import HOUR_MS, Sent, StreamLife
 from tests.simulation.machine import Machine, Reply, rows_in
 from tests.simulation.world import World
 
@@ -20,9 +20,10 @@ MAIN, DOOMED = "main", "doomed"
 _PAUSE_S = 0.01
 _TRY_COUNT_MAX = 4
 _PUT_MEMORY_MS = 900_000
-_HOUR_MS = 3_600_000
 # How often a request with a token is sent twice at once, and how often its answer is lost on the way.
 _TWIN_CHANCE, _DEAF_CHANCE = 0.2, 0.2
+_PATIENCE_CHANCE, _PATIENCE_S = 0.7, 6.0
+_BRINK_CHANCE = 0.4
 _KEYS = ("a", "b", "c", "d")
 _RETENTIONS = (24, 30, 36, 48)
 
@@ -34,7 +35,7 @@ class _Put:
     stream: str
     records: Sequence[tuple[str, bytes]]
     sequence: int | None
-    first_ms: int
+    first_true_ms: int
     tries: int = 0
 
 
@@ -59,7 +60,7 @@ class Producer:
                 # With a token it is sent again, by and by; without, nobody will ever know.
                 await _pause(self.world)
                 put.tries += 1
-                is_old = self.world.now_ms() - put.first_ms >= _PUT_MEMORY_MS
+                is_old = self.world.true_ms() - put.first_true_ms >= _PUT_MEMORY_MS
                 if put.sequence is not None and put.tries < _TRY_COUNT_MAX and not is_old:
                     continue
             self._pending = None
@@ -69,7 +70,7 @@ class Producer:
         if self._pending is None:
             return
         _end(self.world, self._pending)
-        is_old = self.world.now_ms() - self._pending.first_ms >= _PUT_MEMORY_MS
+        is_old = self.world.true_ms() - self._pending.first_true_ms >= _PUT_MEMORY_MS
         if self._pending.sequence is None or is_old:
             self._pending = None
 
@@ -90,9 +91,10 @@ class Producer:
                 key=key,
                 sent_at=world.known.tick(),
                 sent_ms=world.now_ms(),
+                sent_true_ms=world.true_ms(),
                 has_token=has_token,
             )
-        return _Put(stream, records, self._made if has_token else None, world.now_ms())
+        return _Put(stream, records, self._made if has_token else None, world.true_ms())
 
     async def _send(self, machine: Machine, put: _Put) -> bool:
         """Send a request; True once it is known what became of it."""
@@ -119,11 +121,11 @@ class Producer:
         places = _places(found[0])
         world.note(f"{name}: {places}")
         # What took longer than a token is remembered may have been stored again.
-        is_remembered = world.now_ms() - put.first_ms < _PUT_MEMORY_MS
+        is_remembered = world.true_ms() - put.first_true_ms < _PUT_MEMORY_MS
         if is_remembered and any(_places(reply) != places for reply in found):
             world.known.faults.append(f"{name} was answered in two ways: {found}")
         for (_, data), place in zip(put.records, places, strict=True):
-            world.known.acknowledge(data, place, newest=newest, now_ms=machine.now_ms())
+            world.known.acknowledge(data, place, newest=newest, true_ms=world.true_ms())
         return True
 
 
@@ -144,14 +146,15 @@ class Reader:
     async def read(self, machine: Machine, stream: str) -> bool:
         """Read a stream once; False when that was not possible."""
         known = self.world.known
-        before, began_ms = known.tick(), machine.now_ms()
+        before, began = known.tick(), known.began(machine.now_ms())
         life = known.lives[stream]
         rows = await machine.rows(stream)
         if not machine.is_on or rows is None or known.lives[stream] is not life:
             return False
         self.world.note(f"read {stream}: {[(row.shard_id[-2:], row.sequence_number, row.data) for row in rows]}")
-        known.look(stream, rows, began_ms=began_ms)
-        known.require(stream, rows, before=before, ended_ms=machine.now_ms())
+        known.look(stream, rows, began=began, now_ms=machine.now_ms())
+        if not known.may_be_new(life, began, now_ms=machine.now_ms()):
+            known.require(stream, rows, before=before, ended_ms=machine.now_ms())
         return True
 
 
@@ -180,13 +183,13 @@ class Follower:
         for _ in range(3):
             if place is None:
                 return
-            began_ms = machine.now_ms()
+            began = self.world.known.began(machine.now_ms())
             got = await machine.ask("GetRecords", {"x-streamd-wait-ms": "50"}, ShardIterator=place)
             if got.error or not machine.is_on:
                 return
             rows = rows_in(got.document, shard_id)
             self.world.note(f"follow {shard_id}: {[(row.sequence_number, row.data) for row in rows]}")
-            self.world.known.look(MAIN, rows, began_ms=began_ms)
+            self.world.known.look(MAIN, rows, began=began, now_ms=machine.now_ms())
             place = got.document.get("NextShardIterator")
 
 
@@ -203,7 +206,7 @@ class Meddler:
         while self.left:
             self.left -= 1
             await _pause(self.world)
-            kind = self.world.random.choice(("split", "split", "merge", "delete", "leap", "retention", "kill"))
+            kind = self.world.random.choice(("split", "split", "merge", "delete", "leap", "retention", "kill", "clock"))
             self.figures[kind] = self.figures.get(kind, 0) + 1
             self.world.note(f"meddler: {kind}")
             match kind:
@@ -214,10 +217,12 @@ class Meddler:
                 case "kill":
                     if not machine.kill_worker():
                         self.world.note("meddler: nothing to kill")
+                case "clock":
+                    await self._set_clock()
                 case "retention":
                     await self._change_retention(machine)
                 case _:
-                    self.world.leapt_ms += self.world.random.randrange(1, 20) * _HOUR_MS
+                    self._leap()
 
     async def _reshard(self, machine: Machine, kind: str) -> None:
         listed = await machine.ask("ListShards", StreamName=MAIN)
@@ -253,6 +258,22 @@ class Meddler:
             retention.became(hours, now_ms=machine.now_ms())
         self.world.note(f"meddler: {operation} {hours}: {reply.error or 'done'}")
 
+    def _leap(self) -> None:
+        """Have hours pass, or so many that what came when the wall clock was highest is about to expire."""
+        random = self.world.random
+        if random.random() < _BRINK_CHANCE:
+            hours = min(self.world.known.lives[MAIN].retention.hours)
+            ahead_ms = max(0, self.world.known.highest_ms - self.world.now_ms())
+            self.world.leapt_ms += ahead_ms + hours * HOUR_MS - random.randrange(2 * HOUR_MS)
+        else:
+            self.world.leapt_ms += random.randrange(1, 20) * HOUR_MS
+
+    async def _set_clock(self) -> None:
+        """Set the wall clock; where that was done a moment ago, perhaps wait until it may be done again."""
+        while not self.world.set_clock() and self.world.random.random() < _PATIENCE_CHANCE:
+            assert self.world.loop is not None
+            await self.world.loop.passing(self.world.random.random() * _PATIENCE_S)
+
     async def _delete(self, machine: Machine) -> None:
         """Delete the doomed stream, or make it if it is gone."""
         life = self.world.known.lives[DOOMED]
@@ -268,13 +289,14 @@ async def make_stream(world: World, machine: Machine, name: str) -> Reply:
     """Make a stream; from then on it is known to be there."""
     # Until the answer comes it may be there or not, and nothing must be in it.
     asked_at = world.known.tick()
-    life = StreamLife(asked_at=asked_at, doomed_at=asked_at)
+    life = StreamLife(asked_at=asked_at, asked=world.known.began(machine.now_ms()), doomed_at=asked_at)
     before = world.known.lives.get(name)
     world.known.lives[name] = life
     reply = await machine.ask("CreateStream", StreamName=name, ShardCount=world.random.choice((1, 2)))
     if machine.is_on and not reply.error:
-        life.made_at, life.doomed_at = world.known.tick(), None
+        world.known.note_made(life, active_ms=machine.now_ms() + world.transition_ms)
     elif reply.error == "ResourceInUseException" and before is not None:
+        before.retention.pass_by(world.known.highest_ms)
         world.known.lives[name] = before
     return reply
 
@@ -294,7 +316,7 @@ def _places(reply: Reply) -> list[tuple[str, int]]:
 def _end(world: World, put: _Put) -> None:
     for _, data in put.records:
         sent = world.known.sent[data]
-        sent.ended_at, sent.ended_ms = world.known.tick(), world.now_ms()
+        sent.ended_at, sent.ended_true_ms = world.known.tick(), world.true_ms()
 
 
 async def _pause(world: World) -> None:

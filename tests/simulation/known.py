@@ -8,10 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["HOUR_MS", "Known", "Retention", "Row", "Sent", "StreamLife"]
+__all__ = ["HOUR_MS", "Began", "Known", "Retention", "Row", "Sent", "StreamLife"]
 
 HOUR_MS = 3_600_000
 _PUT_MEMORY_MS = 900_000
+
+
+class Began(NamedTuple):
+    """A moment: what the wall clock said, and how often it had been set."""
+
+    now_ms: int
+    set_count: int
 
 
 class Row(NamedTuple):
@@ -26,16 +33,17 @@ class Row(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Sent:
-    """A record that was sent."""
+    """A record that was sent; ``sent_ms`` is the lowest time of the wall clock before its answer came."""
 
     stream: str
     order: tuple[int, int, int]
     key: str
     sent_at: int
     sent_ms: int
+    sent_true_ms: int
     has_token: bool = False
     ended_at: int | None = None
-    ended_ms: int | None = None
+    ended_true_ms: int | None = None
     place: tuple[str, int] | None = None
 
 
@@ -48,24 +56,25 @@ class Retention:
 
     def may_become(self, hours: int, *, now_ms: int) -> None:
         """Note that a change was asked for."""
-        self._pass(now_ms)
+        self.pass_by(now_ms)
         self.hours = (*self.hours, hours)
 
     def became(self, hours: int, *, now_ms: int) -> None:
         """Note what holds from now on."""
-        self._pass(now_ms)
+        self.pass_by(now_ms)
         self.hours = (hours,)
 
     def gone_ms(self, now_ms: int) -> int:
         """Give the time before which records may be gone: what is gone once does not come back."""
-        self._pass(now_ms)
+        self.pass_by(now_ms)
         return self._gone_ms
 
     def expired_ms(self, now_ms: int) -> int:
         """Give the time before which nothing may be shown any more."""
         return now_ms - max(self.hours) * HOUR_MS
 
-    def _pass(self, now_ms: int) -> None:
+    def pass_by(self, now_ms: int) -> None:
+        """Note what the wall clock says: it may be set back after it."""
         self._gone_ms = max(self._gone_ms, now_ms - min(self.hours) * HOUR_MS)
 
 
@@ -74,7 +83,9 @@ class StreamLife:
     """A stream from its creation to its deletion; there may be others of its name before and after it."""
 
     asked_at: int
+    asked: Began
     made_at: int | None = None
+    new_ms: tuple[int, int] = (0, 0)
     doomed_at: int | None = None
     retention: Retention = field(default_factory=Retention)
     seen: dict[tuple[str, int], tuple[Row, int]] = field(default_factory=dict)
@@ -90,6 +101,8 @@ class Known:
     sent: dict[bytes, Sent] = field(default_factory=dict)
     lives: dict[str, StreamLife] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    highest_ms: int = 0
+    set_to_ms: list[int] = field(default_factory=list)
     acknowledged_count: int = 0
     repeat_count: int = 0
     read_count: int = 0
@@ -99,10 +112,38 @@ class Known:
         self.step += 1
         return self.step
 
-    def acknowledge(self, data: bytes, place: tuple[str, int], *, newest: dict[str, int], now_ms: int) -> None:
+    def clock_was_set(self, *, before_ms: int, after_ms: int) -> None:
+        """Note that the wall clock was set."""
+        self.highest_ms = max(self.highest_ms, before_ms, after_ms)
+        self.set_to_ms.append(after_ms)
+        for life in self.lives.values():
+            life.retention.pass_by(before_ms)
+        for sent in self.sent.values():
+            if sent.place is None:
+                sent.sent_ms = min(sent.sent_ms, after_ms)
+
+    def lowest_ms(self, began: Began) -> int:
+        """Give the lowest time that the wall clock told since a moment."""
+        return min([began.now_ms, *self.set_to_ms[began.set_count :]])
+
+    def note_made(self, life: StreamLife, *, active_ms: int) -> None:
+        """Note that a stream is there from now on, and by what time of the wall clock it must be ACTIVE."""
+        life.made_at, life.doomed_at = self.tick(), None
+        life.new_ms = self.lowest_ms(life.asked), active_ms
+
+    def may_be_new(self, life: StreamLife, began: Began, *, now_ms: int) -> bool:
+        """Tell whether since a moment a stream may have been CREATING, for the first time or by a clock set back."""
+        highest_ms = max([began.now_ms, now_ms, *self.set_to_ms[began.set_count :]])
+        return self.lowest_ms(began) < life.new_ms[1] and life.new_ms[0] <= highest_ms
+
+    def began(self, now_ms: int) -> Began:
+        """Give the present moment, with what the wall clock says."""
+        return Began(now_ms, len(self.set_to_ms))
+
+    def acknowledge(self, data: bytes, place: tuple[str, int], *, newest: dict[str, int], true_ms: int) -> None:
         """Note where a record was stored; ``newest`` are the numbers known by shard when it was sent."""
         sent = self.sent[data]
-        sent.ended_at, sent.ended_ms, sent.place = self.tick(), now_ms, place
+        sent.ended_at, sent.ended_true_ms, sent.place = self.tick(), true_ms, place
         self.acknowledged_count += 1
         shard_id, number = place
         if not sent.has_token and number <= newest.get(shard_id, -1):
@@ -111,21 +152,26 @@ class Known:
         if life.made_at is not None and life.made_at < sent.sent_at and life.doomed_at is None:
             life.newest[shard_id] = max(number, life.newest.get(shard_id, -1))
 
-    def look(self, stream: str, rows: Iterable[Row], *, began_ms: int) -> None:
+    def look(self, stream: str, rows: Iterable[Row], *, began: Began, now_ms: int) -> None:
         """Look at records of one stream that were read; those of a shard in the order in which they came."""
         life = self.lives[stream]
-        expired_ms = life.retention.expired_ms(began_ms)
+        expired_ms = life.retention.expired_ms(self.lowest_ms(began))
+        self.highest_ms = max(self.highest_ms, now_ms)
         last: dict[str, int] = {}
+        last_arrival_ms: dict[str, int] = {}
         orders: dict[tuple[str, int], tuple[int, int]] = {}
         for row in rows:
             self.read_count += 1
             if row.sequence_number <= last.get(row.shard_id, -1):
                 self.faults.append(f"{row} comes after {last[row.shard_id]}")
             last[row.shard_id] = row.sequence_number
+            if not last_arrival_ms.get(row.shard_id, 0) <= row.arrival_ms <= self.highest_ms:
+                self.faults.append(f"{row} arrived before {last_arrival_ms.get(row.shard_id)} or in the future")
+            last_arrival_ms[row.shard_id] = row.arrival_ms
             if row.sequence_number > life.end_by_shard.get(row.shard_id, row.sequence_number):
                 self.faults.append(f"{row} is in a shard that had come to its end before it")
             if row.arrival_ms < expired_ms:
-                self.faults.append(f"{row} had expired at {began_ms}")
+                self.faults.append(f"{row} had expired at {began.now_ms}")
             sent = self.sent.get(row.data)
             if sent is None or sent.key != row.key or sent.stream != stream:
                 self.faults.append(f"{row} was never sent")
@@ -136,8 +182,7 @@ class Known:
                 self.faults.append(f"{row} is from a stream that was deleted")
             producer, *order = sent.order
             of_producer = row.shard_id, producer
-            is_late_twin = sent.has_token and row.arrival_ms - sent.sent_ms >= _PUT_MEMORY_MS
-            if not is_late_twin and (order[0], order[1]) <= orders.get(of_producer, (-1, -1)):
+            if not self._may_be_doubled(sent) and (order[0], order[1]) <= orders.get(of_producer, (-1, -1)):
                 self.faults.append(f"{row} comes after {orders[of_producer]} of its producer")
             orders[of_producer] = order[0], order[1]
             if life.doomed_at is None:
@@ -170,8 +215,13 @@ class Known:
                 self.faults.append(f"{row} was shown at {place} and is gone")
 
     def _is_doubled(self, data: bytes, same: list[Row]) -> bool:
-        if len(same) == 1:
+        return len(same) > 1 and not self._may_be_doubled(self.sent.get(data))
+
+    def _may_be_doubled(self, sent: Sent | None) -> bool:
+        """Tell whether a record was repeated so late that it may have been stored again.
+
+        A token is remembered for a quarter of an hour, whatever the wall clock says.
+        """
+        if sent is None or not sent.has_token:
             return False
-        sent = self.sent.get(data)
-        # A token is remembered for a quarter of an hour: whoever repeats it after that has it stored again.
-        return sent is None or not sent.has_token or same[-1].arrival_ms - same[0].arrival_ms < _PUT_MEMORY_MS
+        return sent.ended_true_ms is None or sent.ended_true_ms - sent.sent_true_ms >= _PUT_MEMORY_MS

@@ -15,6 +15,7 @@ __all__ = ["Story", "tell"]
 _STEP_COUNT_MAX = 200_000
 _GENTLE_CHANCE = 0.5
 _KILL_CHANCE = 0.4
+_SET_CHANCE = 0.2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class _Clients:
                 life = known.lives[name]
                 if made.error == "ResourceInUseException":
                     # The server ended before the answer came.
-                    life.made_at, life.doomed_at = known.tick(), None
+                    known.note_made(life, active_ms=machine.now_ms() + self.world.transition_ms)
             if not await self.reader.read(machine, name) and life.made_at is not None and life.doomed_at is None:
                 known.faults.append(f"stream {name} cannot be read")
 
@@ -99,6 +100,8 @@ def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool, en
     loop = world.loop = SeededLoop(  # type: ignore[abstract]  # it has the part of a loop that the server uses
         world.random, time_s=world.time_s, keeps_order=world.keeps_order
     )
+    if world.random.random() < _SET_CHANCE:
+        world.set_clock()
     world.note("power on")
     loop.step_count_max = _STEP_COUNT_MAX
     if not may_end:
@@ -115,6 +118,8 @@ def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool, en
         world.known.faults.append("the story does not end")
     kind = "kills" if world.random.random() < _KILL_CHANCE else "power cuts"
     machine.end(is_killed=kind == "kills")
+    if kind == "power cuts":
+        world.boot()
     for producer in clients.producers:
         producer.was_cut_off()
     world.note(f"the end, one of the {kind}")
