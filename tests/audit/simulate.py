@@ -1,9 +1,9 @@
 """The simulation audit: ``python -m tests.audit.simulate --seeds 100000 --processes 2``.
 
 Each seed is a short story of the real engine, store and committer on a simulated disk, clock, loop and threads:
-producers, readers and reshards, days that pass, a clock that is set back, disks that fail and fill up, power cuts and
-kills. After each of these everything is read: what was acknowledged or shown is there once, unaltered, in order, until
-it expires. A seed tells the same story whenever it is run; ``--first-seed S --seeds 1 --log`` prints it.
+producers, readers, a group and reshards, days that pass, a clock that is set back, disks that fail and fill up, power
+cuts and kills. After each of these everything is read: what was acknowledged or shown is there once, unaltered, in
+order, until it expires. A seed tells the same story whenever it is run; ``--first-seed S --seeds 1 --log`` prints it.
 
 ``--lie NO_SYNC`` (or EARLY_SIGHT, TORN) runs on a disk that lies: the audit must find what is lost then.
 """

@@ -9,6 +9,8 @@
 - ``machine``: one life of a server, to a power cut or a kill.
 - ``world``: what outlives a machine: the disk, the clock, the log of everything, what clients know.
 - ``known``: what clients know, and what must therefore be there.
+- ``known_group``: what is known of a group's leases, epochs and checkpoints.
+- ``members``: who takes leases and saves places, and does not always know that it is over.
 - ``clients``: who puts, reads, reshards and deletes.
 - ``run``: a seed's whole story.
 """

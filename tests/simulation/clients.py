@@ -14,7 +14,7 @@ from tests.simulation.known import HOUR_MS, Sent, StreamLife
 from tests.simulation.machine import Machine, Reply, rows_in
 from tests.simulation.world import World
 
-__all__ = ["DOOMED", "MAIN", "Follower", "Meddler", "Producer", "Reader", "make_stream"]
+__all__ = ["DOOMED", "MAIN", "Follower", "Meddler", "Producer", "Reader", "make_stream", "pause"]
 
 MAIN, DOOMED = "main", "doomed"
 _PAUSE_S = 0.01
@@ -53,12 +53,12 @@ class Producer:
         """Go on with what is left."""
         while self.left or self._pending is not None:
             if self._pending is None:
-                await _pause(self.world)
+                await pause(self.world)
                 self._pending = self._next()
             put = self._pending
             if not await self._send(machine, put):
                 # With a token it is sent again, by and by; without, nobody will ever know.
-                await _pause(self.world)
+                await pause(self.world)
                 put.tries += 1
                 is_old = self.world.true_ms() - put.first_true_ms >= _PUT_MEMORY_MS
                 if put.sequence is not None and put.tries < _TRY_COUNT_MAX and not is_old:
@@ -140,7 +140,7 @@ class Reader:
         """Go on with what is left."""
         while self.left:
             self.left -= 1
-            await _pause(self.world)
+            await pause(self.world)
             await self.read(machine, MAIN)
 
     async def read(self, machine: Machine, stream: str) -> bool:
@@ -169,7 +169,7 @@ class Follower:
         """Go on with what is left."""
         while self.left:
             self.left -= 1
-            await _pause(self.world)
+            await pause(self.world)
             listed = await machine.ask("ListShards", StreamName=MAIN)
             if listed.error or not listed.document["Shards"]:
                 continue
@@ -205,7 +205,7 @@ class Meddler:
         """Go on with what is left."""
         while self.left:
             self.left -= 1
-            await _pause(self.world)
+            await pause(self.world)
             kind = self.world.random.choice(("split", "split", "merge", "delete", "leap", "retention", "kill", "clock"))
             self.figures[kind] = self.figures.get(kind, 0) + 1
             self.world.note(f"meddler: {kind}")
@@ -319,6 +319,7 @@ def _end(world: World, put: _Put) -> None:
         sent.ended_at, sent.ended_true_ms = world.known.tick(), world.true_ms()
 
 
-async def _pause(world: World) -> None:
+async def pause(world: World) -> None:
+    """Let a moment pass."""
     assert world.loop is not None
     await world.loop.passing(world.random.random() * _PAUSE_S)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.simulation.known_group import KnownGroup
+
 __all__ = ["HOUR_MS", "Began", "Known", "Retention", "Row", "Sent", "StreamLife"]
 
 HOUR_MS = 3_600_000
@@ -101,11 +103,15 @@ class Known:
     sent: dict[bytes, Sent] = field(default_factory=dict)
     lives: dict[str, StreamLife] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    group: KnownGroup = field(init=False)
     highest_ms: int = 0
     set_to_ms: list[int] = field(default_factory=list)
     acknowledged_count: int = 0
     repeat_count: int = 0
     read_count: int = 0
+
+    def __post_init__(self) -> None:
+        self.group = KnownGroup(self.faults)
 
     def tick(self) -> int:
         """Give the next moment."""

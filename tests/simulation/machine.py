@@ -9,6 +9,8 @@ import orjson
 
 from streamd.core.sigv4 import SignedRequest
 from streamd.errors import StoreFailed
+from streamd.kinesis.exchange import TARGET_PREFIX
+from streamd.kinesis.groups import GROUP_HANDLER_BY_OPERATION, GROUP_TARGET_PREFIX
 from streamd.storage.signals import Bells
 from tests.simulation.known import Row
 from tests.simulation.loop import SeededLoop
@@ -57,13 +59,14 @@ class Machine:
 
     async def ask(self, operation: str, headers: dict[str, str] | None = None, **members: Any) -> Reply:
         """Call an operation of any worker; LOST is the error where the worker is killed before it answers."""
+        prefix = GROUP_TARGET_PREFIX if operation in GROUP_HANDLER_BY_OPERATION else TARGET_PREFIX
         request = SignedRequest(
             method="POST",
             path="/",
             query="",
             headers={
                 "content-type": "application/x-amz-json-1.1",
-                "x-amz-target": f"Kinesis_20131202.{operation}",
+                "x-amz-target": prefix + operation,
                 **(headers or {}),
             },
             body=orjson.dumps(members),

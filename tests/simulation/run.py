@@ -7,6 +7,7 @@ from tests.simulation.clients import DOOMED, MAIN, Follower, Meddler, Producer, 
 from tests.simulation.disk import Lie
 from tests.simulation.loop import SeededLoop
 from tests.simulation.machine import Machine
+from tests.simulation.members import Member, look_at_group
 from tests.simulation.worker import Spares
 from tests.simulation.world import World
 
@@ -39,6 +40,7 @@ class _Clients:
         self.reader = Reader(world, random.randrange(1, 4))
         self.follower = Follower(world, random.randrange(1, 4))
         self.meddler = Meddler(world, random.randrange(0, 6))
+        self.members = [Member(number, random.randrange(10, 30), world) for number in range(random.choice((0, 2, 3)))]
 
     async def run(self, machine: Machine) -> None:
         """Look at what is there, then do what is left to do."""
@@ -50,6 +52,8 @@ class _Clients:
             group.create_task(self.reader.run(machine))
             group.create_task(self.follower.run(machine))
             group.create_task(self.meddler.run(machine))
+            for member in self.members:
+                group.create_task(member.run(machine))
             for producer in self.producers:
                 group.create_task(producer.run(machine))
         if self.world.random.random() < _GENTLE_CHANCE:
@@ -70,6 +74,10 @@ class _Clients:
                     known.note_made(life, active_ms=machine.now_ms() + self.world.transition_ms)
             if not await self.reader.read(machine, name) and life.made_at is not None and life.doomed_at is None:
                 known.faults.append(f"stream {name} cannot be read")
+        began = known.began(machine.now_ms())
+        is_seen = not known.group.is_made or await look_at_group(self.world, machine) is not None
+        if not is_seen and not known.may_be_new(known.lives[MAIN], began, now_ms=machine.now_ms()):
+            known.faults.append("the group cannot be seen")
 
 
 def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
@@ -89,6 +97,8 @@ def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
         "acknowledged records": known.acknowledged_count,
         "records read": known.read_count,
         "repeated puts": known.repeat_count,
+        "checkpoints": known.group.checkpoint_count,
+        "refused checkpoints": known.group.refused_count,
         "commits": world.disk.commit_count,
         **{f"meddling: {kind}": count for kind, count in sorted(clients.meddler.figures.items())},
     }
@@ -122,6 +132,7 @@ def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool, en
         world.boot()
     for producer in clients.producers:
         producer.was_cut_off()
+    world.known.group.server_ended(at=world.known.tick())
     world.note(f"the end, one of the {kind}")
     is_whole = is_done and not machine.failures
     if not is_whole:
