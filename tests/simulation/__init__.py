@@ -11,6 +11,7 @@
 - ``known``: what clients know, and what must therefore be there.
 - ``known_group``: what is known of a group's leases, epochs and checkpoints.
 - ``members``: who takes leases and saves places, and does not always know that it is over.
+- ``walker``: who follows the stream over its reshards, parents first.
 - ``clients``: who puts, reads, reshards and deletes.
 - ``run``: a seed's whole story.
 """

@@ -188,7 +188,7 @@ class Known:
                 self.faults.append(f"{row} is from a stream that was deleted")
             producer, *order = sent.order
             of_producer = row.shard_id, producer
-            if not self._may_be_doubled(sent) and (order[0], order[1]) <= orders.get(of_producer, (-1, -1)):
+            if not self.may_be_doubled(sent) and (order[0], order[1]) <= orders.get(of_producer, (-1, -1)):
                 self.faults.append(f"{row} comes after {orders[of_producer]} of its producer")
             orders[of_producer] = order[0], order[1]
             if life.doomed_at is None:
@@ -221,9 +221,9 @@ class Known:
                 self.faults.append(f"{row} was shown at {place} and is gone")
 
     def _is_doubled(self, data: bytes, same: list[Row]) -> bool:
-        return len(same) > 1 and not self._may_be_doubled(self.sent.get(data))
+        return len(same) > 1 and not self.may_be_doubled(self.sent.get(data))
 
-    def _may_be_doubled(self, sent: Sent | None) -> bool:
+    def may_be_doubled(self, sent: Sent | None) -> bool:
         """Tell whether a record was repeated so late that it may have been stored again.
 
         A token is remembered for a quarter of an hour, whatever the wall clock says.

@@ -8,6 +8,7 @@ from tests.simulation.disk import Lie
 from tests.simulation.loop import SeededLoop
 from tests.simulation.machine import Machine
 from tests.simulation.members import Member, look_at_group
+from tests.simulation.walker import Walker
 from tests.simulation.worker import Spares
 from tests.simulation.world import World
 
@@ -39,6 +40,7 @@ class _Clients:
         self.producers = [Producer(number, random.randrange(3, 9), world) for number in range(random.randrange(1, 4))]
         self.reader = Reader(world, random.randrange(1, 4))
         self.follower = Follower(world, random.randrange(1, 4))
+        self.walker = Walker(world, random.randrange(0, 20))
         self.meddler = Meddler(world, random.randrange(0, 6))
         self.members = [Member(number, random.randrange(10, 30), world) for number in range(random.choice((0, 2, 3)))]
 
@@ -51,11 +53,13 @@ class _Clients:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.reader.run(machine))
             group.create_task(self.follower.run(machine))
+            group.create_task(self.walker.run(machine))
             group.create_task(self.meddler.run(machine))
             for member in self.members:
                 group.create_task(member.run(machine))
             for producer in self.producers:
                 group.create_task(producer.run(machine))
+        await self.walker.walk_to_the_end(machine)
         if self.world.random.random() < _GENTLE_CHANCE:
             await machine.close()
 
@@ -97,6 +101,7 @@ def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
         "acknowledged records": known.acknowledged_count,
         "records read": known.read_count,
         "repeated puts": known.repeat_count,
+        "keys followed into another shard": clients.walker.crossed_count,
         "checkpoints": known.group.checkpoint_count,
         "refused checkpoints": known.group.refused_count,
         "commits": world.disk.commit_count,
