@@ -23,7 +23,7 @@ _PUT_MEMORY_MS = 900_000
 # How often a request with a token is sent twice at once, and how often its answer is lost on the way.
 _TWIN_CHANCE, _DEAF_CHANCE = 0.2, 0.2
 _PATIENCE_CHANCE, _PATIENCE_S = 0.7, 6.0
-_BRINK_CHANCE = 0.4
+_BRINK_CHANCE, _NEW_KEY_CHANCE = 0.4, 0.3
 _KEYS = ("a", "b", "c", "d")
 _RETENTIONS = (24, 30, 36, 48)
 
@@ -93,6 +93,7 @@ class Producer:
                 sent_ms=world.now_ms(),
                 sent_true_ms=world.true_ms(),
                 has_token=has_token,
+                is_sealed=stream == MAIN and world.known.is_sealing,
             )
         return _Put(stream, records, self._made if has_token else None, world.true_ms())
 
@@ -206,7 +207,9 @@ class Meddler:
         while self.left:
             self.left -= 1
             await pause(self.world)
-            kind = self.world.random.choice(("split", "split", "merge", "delete", "leap", "retention", "kill", "clock"))
+            kind = self.world.random.choice(
+                ("split", "split", "merge", "delete", "leap", "retention", "kill", "clock", "encryption")
+            )
             self.figures[kind] = self.figures.get(kind, 0) + 1
             self.world.note(f"meddler: {kind}")
             match kind:
@@ -219,6 +222,8 @@ class Meddler:
                         self.world.note("meddler: nothing to kill")
                 case "clock":
                     await self._set_clock()
+                case "encryption":
+                    await self._change_encryption(machine)
                 case "retention":
                     await self._change_retention(machine)
                 case _:
@@ -273,6 +278,18 @@ class Meddler:
         while not self.world.set_clock() and self.world.random.random() < _PATIENCE_CHANCE:
             assert self.world.loop is not None
             await self.world.loop.passing(self.world.random.random() * _PATIENCE_S)
+
+    async def _change_encryption(self, machine: Machine) -> None:
+        """Have the records to come be encrypted, under a new key each time, or no longer."""
+        known = self.world.known
+        is_start = not known.is_sealing or self.world.random.random() < _NEW_KEY_CHANCE
+        operation = f"{'Start' if is_start else 'Stop'}StreamEncryption"
+        if not is_start:
+            known.sealing_may_stop()
+        reply = await machine.ask(operation, StreamName=MAIN, EncryptionType="KMS", KeyId="alias/aws/kinesis")
+        if is_start and machine.is_on and not reply.error:
+            known.is_sealing = True
+        self.world.note(f"meddler: {operation}: {reply.error or 'done'}")
 
     async def _delete(self, machine: Machine) -> None:
         """Delete the doomed stream, or make it if it is gone."""

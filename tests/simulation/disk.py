@@ -126,6 +126,10 @@ class Disk:
         self._on_its_way = self.writer = None
         self.is_broken = False
 
+    def content(self) -> bytes:
+        """Give all that is on it, as one."""
+        return b"".join(value for rows in self.visible.values() for value in rows.value_by_key.values())
+
     def _show(self, image: Image) -> None:
         self._on_its_way = None
         self.visible = image

@@ -35,7 +35,10 @@ class Row(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Sent:
-    """A record that was sent; ``sent_ms`` is the lowest time of the wall clock before its answer came."""
+    """A record that was sent; ``sent_ms`` is the lowest time of the wall clock before its answer came.
+
+    ``is_sealed`` tells that it must be stored encrypted.
+    """
 
     stream: str
     order: tuple[int, int, int]
@@ -44,6 +47,7 @@ class Sent:
     sent_ms: int
     sent_true_ms: int
     has_token: bool = False
+    is_sealed: bool = False
     ended_at: int | None = None
     ended_true_ms: int | None = None
     place: tuple[str, int] | None = None
@@ -104,6 +108,8 @@ class Known:
     lives: dict[str, StreamLife] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     group: KnownGroup = field(init=False)
+    is_sealing: bool = False
+    sealed_count: int = 0
     highest_ms: int = 0
     set_to_ms: list[int] = field(default_factory=list)
     acknowledged_count: int = 0
@@ -127,6 +133,21 @@ class Known:
         for sent in self.sent.values():
             if sent.place is None:
                 sent.sent_ms = min(sent.sent_ms, after_ms)
+
+    def sealing_may_stop(self) -> None:
+        """Note that what has no answer yet, and what is put from now on, may be stored as it is."""
+        self.is_sealing = False
+        for sent in self.sent.values():
+            if sent.place is None:
+                sent.is_sealed = False
+
+    def look_at_disk(self, stored: bytes) -> None:
+        """Look whether anything can be read, in all that is stored, that must be encrypted."""
+        for data, sent in self.sent.items():
+            if sent.is_sealed and sent.place is not None:
+                self.sealed_count += 1
+                if data in stored:
+                    self.faults.append(f"{data!r} lies on the disk as it is")
 
     def lowest_ms(self, began: Began) -> int:
         """Give the lowest time that the wall clock told since a moment."""

@@ -101,6 +101,7 @@ def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
         "acknowledged records": known.acknowledged_count,
         "records read": known.read_count,
         "repeated puts": known.repeat_count,
+        "looks at what must be encrypted": known.sealed_count,
         "keys followed into another shard": clients.walker.crossed_count,
         "checkpoints": known.group.checkpoint_count,
         "refused checkpoints": known.group.refused_count,
@@ -137,6 +138,7 @@ def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool, en
         world.boot()
     for producer in clients.producers:
         producer.was_cut_off()
+    world.known.look_at_disk(world.disk.content())
     world.known.group.server_ended(at=world.known.tick())
     world.note(f"the end, one of the {kind}")
     is_whole = is_done and not machine.failures
