@@ -48,6 +48,21 @@ class _OwnFaultsOnly(logging.Filter):
         return not isinstance(cause, HttpProcessingError)
 
 
+class _Connection(web.RequestHandler):
+    """A connection whose faults are answered without a word: aiohttp's own tell its version and repeat what came."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Log what is not the client's fault, and answer."""
+        super().handle_error(request, status, exc, message)
+        return _last_response(status)
+
+
 class WebDoor:
     """Serves one dialect and some pages on the connections that it is given."""
 
@@ -57,9 +72,15 @@ class WebDoor:
         self._answers = answers
         self._pages = pages
         _LOG.addFilter(_OwnFaultsOnly())
-        self._web_server = web.Server(
-            self._handle,
-            access_log=None,
+        self._web_server = web.Server(self._handle)
+
+    def connect(self) -> asyncio.Protocol:
+        """Make the protocol of a connection."""
+        return _Connection(
+            self._web_server,
+            loop=asyncio.get_running_loop(),
+            # As aiohttp's own server gives it, whatever its types say.
+            access_log=None,  # type: ignore[arg-type]
             logger=_LOG,
             keepalive_timeout=_KEEP_ALIVE_S,
             max_line_size=_HEADER_BYTE_COUNT_MAX,
@@ -67,10 +88,6 @@ class WebDoor:
             # The signature covers the body as it was sent, so it is unpacked later.
             auto_decompress=False,
         )
-
-    def connect(self) -> asyncio.Protocol:
-        """Make the protocol of a connection."""
-        return self._web_server()
 
     async def close(self, *, patience_s: float) -> None:
         """Let the requests in hand finish, for a while, then close."""
