@@ -110,14 +110,10 @@ async def serve_link(listener: Any, functions: AnswersRequests) -> NoReturn:
     async with asyncio.TaskGroup() as group:
 
         def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            user = _user_of(writer)
-            if user != os.geteuid():
-                if user not in strangers:
-                    strangers.add(user)
-                    _LOG.warning("user %d connected to the link between the workers, and is not listened to", user)
+            if _is_own(writer, strangers):
+                group.create_task(_serve(reader, writer, functions))
+            else:
                 writer.close()
-                return
-            group.create_task(_serve(reader, writer, functions))
 
         server = await asyncio.start_unix_server(met, sock=listener)
         async with server:
@@ -125,10 +121,16 @@ async def serve_link(listener: Any, functions: AnswersRequests) -> NoReturn:
     raise AssertionError("serving never ends by itself")
 
 
-def _user_of(writer: asyncio.StreamWriter) -> int:
+def _is_own(writer: asyncio.StreamWriter, strangers: set[int]) -> bool:
+    """Tell whether the daemon's own user connected; each other one is told of once."""
     found = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, user, _ = _CREDENTIALS.unpack(found)
-    return int(user)
+    if user == os.geteuid():
+        return True
+    if user not in strangers:
+        strangers.add(user)
+        _LOG.warning("user %d connected to the link between the workers, and is not listened to", user)
+    return False
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, functions: AnswersRequests) -> None:

@@ -79,8 +79,7 @@ class WebDoor:
         return _Connection(
             self._web_server,
             loop=asyncio.get_running_loop(),
-            # As aiohttp's own server gives it, whatever its types say.
-            access_log=None,  # type: ignore[arg-type]
+            access_log=None,  # type: ignore[arg-type]  # as aiohttp's own server gives it
             logger=_LOG,
             keepalive_timeout=_KEEP_ALIVE_S,
             max_line_size=_HEADER_BYTE_COUNT_MAX,

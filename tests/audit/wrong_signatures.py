@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
+from typing import Any
 
 from streamd.core.sigv4 import EXPIRES_S_MAX, Credentials, SignedRequest, presign
 from streamd.core.sigv4_canonical import (
@@ -96,8 +97,8 @@ def presigned(
     return replace(asked, path=f"{path}?{whole}", headers={"host": host, **asked.headers})
 
 
-def _signed_so(**way: object) -> Way:
-    return partial(signed, way=replace(_RIGHT, **way))  # type: ignore[arg-type]
+def _signed_so(**way: Any) -> Way:
+    return partial(signed, way=replace(_RIGHT, **way))
 
 
 def _nothing(asked: Asked, host: str) -> Asked:
@@ -191,8 +192,8 @@ WAYS: Mapping[str, Way] = {
 """How a signature in the headers may be wrong."""
 
 
-def _presigned_so(**way: object) -> Way:
-    return partial(presigned, **way)  # type: ignore[arg-type]
+def _presigned_so(**way: Any) -> Way:
+    return partial(presigned, **way)
 
 
 def _presigned_and(change: Callable[[Asked], Asked]) -> Way:
