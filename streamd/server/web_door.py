@@ -50,7 +50,36 @@ class _OwnFaultsOnly(logging.Filter):
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose faults are answered without a word: aiohttp's own tell its version and repeat what came."""
+    """A connection that is counted, and whose faults are answered without a word.
+
+    aiohttp's own words tell its version and repeat what came.
+    """
+
+    __slots__ = ("_open",)
+
+    def __init__(self, server: web.Server, connections: set[asyncio.Protocol]) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # as aiohttp's own server gives it
+            logger=_LOG,
+            keepalive_timeout=_KEEP_ALIVE_S,
+            max_line_size=_HEADER_BYTE_COUNT_MAX,
+            max_field_size=_HEADER_BYTE_COUNT_MAX,
+            # The signature covers the body as it was sent, so it is unpacked later.
+            auto_decompress=False,
+        )
+        self._open = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, and count."""
+        self._open.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End, and count no longer."""
+        self._open.discard(self)
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -67,8 +96,17 @@ class _Connection(web.RequestHandler):
 class WebDoor:
     """Serves one dialect and some pages on the connections that it is given."""
 
-    def __init__(self, dialect: Dialect, pages: Mapping[str, Page], budget: DoorBudget, answers: AnswerRoom) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        pages: Mapping[str, Page],
+        *,
+        budget: DoorBudget,
+        answers: AnswerRoom,
+        connections: set[asyncio.Protocol],
+    ) -> None:
         self._dialect = dialect
+        self._connections = connections
         self._budget = budget
         self._answers = answers
         self._pages = pages
@@ -77,17 +115,7 @@ class WebDoor:
 
     def connect(self) -> asyncio.Protocol:
         """Make the protocol of a connection."""
-        return _Connection(
-            self._web_server,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # as aiohttp's own server gives it
-            logger=_LOG,
-            keepalive_timeout=_KEEP_ALIVE_S,
-            max_line_size=_HEADER_BYTE_COUNT_MAX,
-            max_field_size=_HEADER_BYTE_COUNT_MAX,
-            # The signature covers the body as it was sent, so it is unpacked later.
-            auto_decompress=False,
-        )
+        return _Connection(self._web_server, self._connections)
 
     async def close(self, *, patience_s: float) -> None:
         """Let the requests in hand finish, for a while, then close."""
