@@ -100,6 +100,11 @@ class Stage:
         self.kinesis = daemon.client()
         self.functions = lambda_client(daemon)
 
+    def hang_up(self) -> None:
+        """Close the connections; the next calls open others."""
+        self.kinesis.close()
+        self.functions.close()
+
     @property
     def seen_stream(self) -> str:
         """The stream that functions tell what they saw."""
