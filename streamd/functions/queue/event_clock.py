@@ -68,9 +68,9 @@ class EventClock:
         now_ms, ticks_ms = self._clock.now_ms(), self._clock.ticks_ms()
         if told is None:
             return now_ms - ticks_ms
-        if self._is_of_this_boot(told):
-            return int(told["lead_ms"])
-        return max(now_ms - int(told["behind_ms"]), int(told["now_ms"])) - ticks_ms
+        now_ms = told["lead_ms"] + ticks_ms if self._is_of_this_boot(told) else now_ms - told["behind_ms"]
+        # Where ticks begin anew though the boot has the name of the one before, as in some sandboxes, this holds too.
+        return int(max(now_ms, told["now_ms"])) - ticks_ms
 
     def _is_of_this_boot(self, told: dict[str, Any]) -> bool:
         return bool(self._boot_id) and told["boot_id"] == self._boot_id

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from streamd.functions.queue.event_clock import EventClock
 from tests.clocks import START_MS, ManualClock
 from tests.storage.stores import open_bench
@@ -57,12 +59,17 @@ async def test_after_a_restart_of_the_machine_it_is_as_far_from_the_wall_clock_a
     assert restarted_ms == START_MS + 60_000
 
 
-async def test_it_never_goes_back_with_a_machine_whose_clock_did(tmp_path: Path) -> None:
+@pytest.mark.parametrize("boot_id", ["a", "b"])
+async def test_it_never_goes_back_with_a_machine_whose_clocks_did(tmp_path: Path, boot_id: str) -> None:
     clock = ManualClock()
     await opened(tmp_path, clock, "a")
-    restarted_ms = await opened(tmp_path, ManualClock(0), "b")
+    clock.advance(60_000)
+    clock.jump(DAY_MS)
+    # What is kept when the wall clock was set tells how far it had come.
+    await opened(tmp_path, clock, "a")
+    restarted_ms = await opened(tmp_path, ManualClock(0), boot_id)
 
-    assert restarted_ms == START_MS
+    assert restarted_ms == START_MS + 60_000
 
 
 async def test_where_boots_have_no_name_every_restart_is_one_of_the_machine(tmp_path: Path) -> None:
