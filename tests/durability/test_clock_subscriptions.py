@@ -1,21 +1,16 @@
 """A subscription to a shard lasts for five minutes that pass, whatever the clock is set to meanwhile."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tests.conftest import DaemonFactory
 from tests.durability.jump_calls import put
-from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
+from tests.durability.wall_clock import MOVES, WallClock
 from tests.kinesis.refusals import stream_arn_of
 
 __all__: list[str] = []
 
 SHARD_ID = "shardId-000000000000"
-MOVES: dict[bytes, Callable[[WallClock], None]] = {
-    b"forward": lambda clock: clock.jump(DAY_S),
-    b"back": lambda clock: clock.jump(-DAY_S - HOUR_S),
-    b"frozen": lambda clock: clock.freeze(),
-}
 
 
 class Subscription:
@@ -58,9 +53,9 @@ def test_a_subscription_ends_after_five_minutes_that_pass_and_is_continued(
     subscription = Subscription(kinesis, arn, Type="LATEST")
 
     pushed = []
-    for text, move in MOVES.items():
+    for name, move in MOVES.items():
         move(clock)
-        put(kinesis, text)
+        put(kinesis, name.encode())
         pushed += subscription.next_texts()
     clock.let_pass(280)
     # Over connections of its own: those that idled for so long are being closed.
@@ -73,5 +68,5 @@ def test_a_subscription_ends_after_five_minutes_that_pass_and_is_continued(
     continued = Subscription(kinesis, arn, Type="AFTER_SEQUENCE_NUMBER", SequenceNumber=subscription.place)
     pushed += continued.next_texts()
 
-    assert pushed == [*MOVES, b"before its end", b"after its end"]
+    assert pushed == [*(name.encode() for name in MOVES), b"before its end", b"after its end"]
     continued.stream.close()

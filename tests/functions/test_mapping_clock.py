@@ -5,7 +5,7 @@ jump ends or lengthens them; how old a record is goes by the clock, which stampe
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,13 @@ import pytest
 from tests.conftest import DaemonFactory
 from tests.daemons import Daemon, start_daemon
 from tests.durability.preloads import has_compiler
-from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
+from tests.durability.wall_clock import DAY_S, HOUR_S, MOVES, WallClock
 from tests.functions.witness import PATIENCE_S, Stage
 from tests.workers.wire import until
 
 __all__: list[str] = []
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C compiler here to make the clock")
-
-MOVES: dict[str, Callable[[WallClock], None]] = {
-    "back": lambda clock: clock.jump(-HOUR_S),
-    "forward": lambda clock: clock.jump(DAY_S),
-    "frozen": lambda clock: clock.freeze(),
-}
 FAILING = """
 def answer(event, texts):
     raise ValueError("bad record")
@@ -50,7 +44,8 @@ def moved_daemon(tmp_path_factory: pytest.TempPathFactory, moved_clock: WallCloc
 def stage(moved_daemon: Daemon, moved_clock: WallClock, stream_name: str) -> Iterator[Stage]:
     """Give a stage with its streams, which keep records for longer than the clock is ever set forward."""
     made = Stage(moved_daemon, stream_name)
-    _build(made)
+    made.build()
+    made.keep_for_a_year()
     yield made
     moved_clock.thaw()
     made.clear()
@@ -78,7 +73,8 @@ def test_a_mapping_goes_on_after_kills_with_the_clock_set_meanwhile(
     daemon_factory: DaemonFactory, tmp_path: Path, clock: WallClock
 ) -> None:
     stage = Stage(daemon_factory(data=tmp_path / "data", environment=clock.environment), "s")
-    _build(stage)
+    stage.build()
+    stage.keep_for_a_year()
     mapping = stage.map(stage.deploy("f"), BatchSize=4, MaximumBatchingWindowInSeconds=300)
     texts = _put(stage, "before", 6)
 
@@ -188,13 +184,6 @@ def test_a_record_is_given_up_when_it_is_too_old_by_the_clock(stage: Stage, move
     until(lambda: len(_given_up(stage, failed)) == 2, patience_s=PATIENCE_S)
 
     assert {document["requestContext"]["condition"] for document in _given_up(stage, failed)} == {"RecordAgeExceeded"}
-
-
-def _build(stage: Stage) -> None:
-    """Create the streams: they keep what the clock is set past."""
-    stage.build()
-    for name in stage.streams:
-        stage.kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=8760)
 
 
 def _let_pass(stage: Stage, clock: WallClock, duration_s: float) -> None:

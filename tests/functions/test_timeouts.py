@@ -4,25 +4,20 @@ The function's own process does not see the moved clock: the sandbox hands it no
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.conftest import DaemonFactory
-from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
+from tests.durability.wall_clock import DAY_S, MOVES, WallClock
 from tests.functions.witness import PATIENCE_S, Stage
 from tests.workers.wire import until
 
 __all__: list[str] = []
 
 TIMEOUT_S = 60
-MOVES: dict[str, Callable[[WallClock], None]] = {
-    "forward": lambda clock: clock.jump(DAY_S),
-    "back": lambda clock: clock.jump(-DAY_S - HOUR_S),
-    "frozen": lambda clock: clock.freeze(),
-}
 # It runs until there is a stream of the name that it is given.
 HELD = """
 import threading
@@ -53,7 +48,7 @@ def is_there(stream):
 def stage(daemon_factory: DaemonFactory, clock: WallClock) -> Iterator[Stage]:
     made = Stage(daemon_factory(environment=clock.environment), "s")
     made.build()
-    made.kinesis.increase_stream_retention_period(StreamName=made.seen_stream, RetentionPeriodHours=8760)
+    made.keep_for_a_year()
     yield made
     made.hang_up()
 

@@ -124,6 +124,11 @@ class Stage:
         self.create_stream(self.stream, shard_count)
         self.create_stream(self.seen_stream)
 
+    def keep_for_a_year(self) -> None:
+        """Have the streams keep their records while a test sets the clock forward."""
+        for name in self.streams:
+            self.kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=8760)
+
     def create_stream(self, name: str, shard_count: int = 1) -> None:
         """Create a stream and wait until it is there."""
         self.streams.add(name)

@@ -21,16 +21,10 @@ from streamd.errors import LeaseLost
 from streamd.sdk.client import KinesisClient
 from streamd.sdk.leases_streamd import StreamdLeases
 from tests.conftest import DaemonFactory
-from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
+from tests.durability.wall_clock import MOVES, WallClock
 from tests.sdk.consumers import client_at, made_stream, put
 
 __all__: list[str] = []
-
-MOVES: dict[str, Callable[[WallClock], None]] = {
-    "forward": lambda clock: clock.jump(DAY_S),
-    "back": lambda clock: clock.jump(-DAY_S - HOUR_S),
-    "frozen": lambda clock: clock.freeze(),
-}
 STREAM, GROUP = "jumps", "chaos"
 SHARD_COUNT = 4
 TIMEOUT_S = 2.0

@@ -5,21 +5,14 @@ more often, or lets it wait for longer.
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.conftest import DaemonFactory
-from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
+from tests.durability.wall_clock import DAY_S, HOUR_S, MOVES, WallClock
 from tests.functions.witness import PATIENCE_S, Stage
 from tests.workers.wire import count_of, until
 
 __all__: list[str] = []
-
-MOVES: dict[str, Callable[[WallClock], None]] = {
-    "forward": lambda clock: clock.jump(DAY_S),
-    "back": lambda clock: clock.jump(-DAY_S - HOUR_S),
-    "frozen": lambda clock: clock.freeze(),
-}
 FAILING = """
 def answer(event, texts):
     if event["text"].startswith("bad"):
@@ -34,8 +27,7 @@ class Events:
         self.stage = stage
         self.clock = clock
         stage.build()
-        for name in stage.streams:
-            stage.kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=8760)
+        stage.keep_for_a_year()
         self.function = stage.deploy("f", FAILING)
 
     def settle_outcomes(self, **limits: int) -> None:
@@ -149,10 +141,10 @@ def test_an_event_waits_on_over_kills_with_the_clock_set_meanwhile(
 
     events.send("bad")
     events.wait_for_failures(1)
-    restart("forward")
+    restart("back")
     events.let_pass(61)
     events.wait_for_failures(1)
-    restart("back")
+    restart("forward")
     restart("frozen")
     events.let_pass(121)
     until(lambda: "bad" in events.outcomes(), patience_s=PATIENCE_S)
