@@ -24,6 +24,7 @@ from streamd.server.door_budget import DoorBudget, Seat
 from streamd.server.heads import is_host
 from streamd.server.lean_hall import Dialect
 from streamd.server.pages import Page
+from streamd.server.untaken import untaken_byte_count
 
 __all__ = ["WebDoor"]
 
@@ -177,7 +178,9 @@ class _Taking:
     def __init__(self, answers: AnswerRoom, request: web.BaseRequest, byte_count: int) -> None:
         self._answers = answers
         self._request = request
-        self._byte_count = self._left_byte_count = byte_count
+        self._byte_count = byte_count
+        # What was sent before may be untaken too.
+        self._left_byte_count = byte_count + untaken_byte_count(self._request.transport)
         self._since_s = time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(_LOOK_PAUSE_S, self._look)
         answers.hold(byte_count)
@@ -191,7 +194,7 @@ class _Taking:
         transport = self._request.transport
         if transport is None:
             return
-        before, self._left_byte_count = self._left_byte_count, transport.get_write_buffer_size()
+        before, self._left_byte_count = self._left_byte_count, untaken_byte_count(transport)
         is_stalling = self._answers.is_full and before - self._left_byte_count < SMALL_ANSWER_BYTE_COUNT_MAX
         if is_stalling or time.monotonic() - self._since_s > _TAKING_S:
             transport.abort()
