@@ -150,5 +150,10 @@ def test_an_event_waits_on_over_kills_with_the_clock_set_meanwhile(
     until(lambda: "bad" in events.outcomes(), patience_s=PATIENCE_S)
 
     first, second, third = ([f"before {name}", f"after {name}"] for name in MOVES)
-    assert events.tries() == ["bad", *first, "bad", *second, *third, "bad"]
+    # One that was done with may be killed before that is on disk, and is done once more.
+    tries: list[str] = []
+    for text in events.tries():
+        if text == "bad" or text not in tries:
+            tries.append(text)
+    assert tries == ["bad", *first, "bad", *second, *third, "bad"]
     assert events.outcomes()["bad"] == ("RetriesExhausted", 3)
