@@ -79,7 +79,11 @@ def test_a_mapping_goes_on_after_kills_with_the_clock_set_meanwhile(
     texts = _put(stage, "before", 6)
 
     def are_but_two_handled() -> bool:
-        return len(stage.seen()) == len(texts) - 2 and _queued_count(stage, mapping) == 2
+        # The checkpoint is told once it is on disk.
+        handled = len(texts) - 2
+        if len(stage.seen()) != handled or _queued_count(stage, mapping) != 2:
+            return False
+        return bool(stage.status(mapping)["shards"][0]["checkpoint"] == str(stage.shards()[0][handled - 1].number))
 
     for name, move in MOVES.items():
         until(are_but_two_handled, patience_s=PATIENCE_S)
