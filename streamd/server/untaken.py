@@ -57,8 +57,10 @@ def untaken_byte_count(transport: asyncio.Transport | None) -> int:
     """
     if transport is None:
         return 0
+    connection = transport.get_extra_info("socket")
     count = _COUNT.pack(0)
     # Of a connection that is being closed there may be nothing left to ask.
-    with suppress(OSError, ValueError):
-        count = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, count)
+    if connection is not None:
+        with suppress(OSError, ValueError):
+            count = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)
     return transport.get_write_buffer_size() + int(_COUNT.unpack(count)[0])

@@ -6,7 +6,9 @@ more only once it has got rid of much. The daemon's clocks are moved, so that it
 
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from tests.daemons import Daemon, raw
 from tests.durability.wall_clock import WallClock
 from tests.server.answer_clients import ask_in_chunks, ask_with_length, filled, starer
 from tests.server.http2_client import Http2Client
+from tests.server.tls_daemons import served_over_tls
 
 __all__: list[str] = []
 
@@ -29,13 +32,28 @@ _STEP_S = 3
 _TAKEN_BYTE_COUNT = 2 * SMALL_ANSWER_BYTE_COUNT_MAX
 
 
+_Dial = Callable[[], AbstractContextManager[socket.socket]]
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def served(
+    request: pytest.FixtureRequest, daemon_factory: DaemonFactory, tmp_path: Path, clock: WallClock
+) -> tuple[Daemon, _Dial]:
+    """Give a daemon, and how to connect so that the kernel takes little ahead."""
+    if request.param == "TLS":
+        found = served_over_tls(daemon_factory, tmp_path / "tls", environment=clock.environment)
+        return found.daemon, partial(found.dial, byte_count=_TAKEN_BYTE_COUNT)
+    daemon = daemon_factory(environment=clock.environment)
+    return daemon, partial(starer, daemon, byte_count=_TAKEN_BYTE_COUNT)
+
+
 @pytest.mark.parametrize("ask", [ask_with_length, ask_in_chunks], ids=["length", "chunks"])
 def test_a_client_that_takes_slowly_keeps_its_answer_while_the_room_is_full(
-    daemon_factory: DaemonFactory, clock: WallClock, ask: Callable[[socket.socket, str], None]
+    served: tuple[Daemon, _Dial], clock: WallClock, ask: Callable[[socket.socket, str], None]
 ) -> None:
-    daemon = daemon_factory(environment=clock.environment)
+    daemon, dial = served
     iterator, _ = filled(daemon)
-    with starer(daemon, byte_count=_TAKEN_BYTE_COUNT) as connection:
+    with dial() as connection:
         ask(connection, iterator)
         taken = len(_read(connection, 1))
 
@@ -50,11 +68,11 @@ def test_a_client_that_takes_slowly_keeps_its_answer_while_the_room_is_full(
 
 
 def test_a_client_that_takes_slowly_by_http2_keeps_its_connection_while_the_room_is_full(
-    daemon_factory: DaemonFactory, clock: WallClock
+    served: tuple[Daemon, _Dial], clock: WallClock
 ) -> None:
-    daemon = daemon_factory(environment=clock.environment)
+    daemon, dial = served
     iterator, _ = filled(daemon)
-    with starer(daemon, byte_count=_TAKEN_BYTE_COUNT) as connection:
+    with dial() as connection:
         client = Http2Client(connection, window=2 * _ANSWER_BYTE_COUNT)
         client.give_room(2 * _ANSWER_BYTE_COUNT)
         number = client.ask("GetRecords", {"ShardIterator": iterator})
