@@ -48,6 +48,7 @@ from streamd.functions.push.policies import RegistryPolicies
 from streamd.functions.push.routes import PushRoutes
 from streamd.functions.push.sns_desk import SnsDesk
 from streamd.functions.queue.dispatcher import Dispatcher
+from streamd.functions.queue.event_clock import EventClock
 from streamd.functions.queue.event_queue import EventQueue
 from streamd.functions.reading import get_code
 from streamd.functions.registry import Registry
@@ -59,6 +60,7 @@ from streamd.functions.targets.destinations import Destinations
 from streamd.functions.targets.endpoints import EndpointTable
 from streamd.functions.targets.services import Services
 from streamd.server.outbound import Outbound
+from streamd.storage.boot import boot_id
 from streamd.storage.directory import DataDirectory
 from streamd.storage.function_logs import FunctionLogs
 from streamd.storage.outcome_folder import OutcomeFolders
@@ -164,19 +166,12 @@ class FunctionsRoom:
         invoker = Invoker(
             self._account, self._registry, self._packages, self._layers, environments, count=self._counting.count
         )
-        queue = EventQueue(engine.store, engine.clock)
+        event_clock = EventClock(engine.store, engine.clock, boot_id=boot_id())
+        await event_clock.open()
+        queue = EventQueue(engine.store, event_clock)
         service_calls = ServiceCalls(outbound, engine.clock)
         destinations = self._destinations(queue, outbound, service_calls)
-        dispatcher = Dispatcher(
-            engine.store,
-            engine.clock,
-            invoker=invoker,
-            settings=RegistrySettings(self._account, self._registry),
-            delivers=destinations,
-            counts=self._counting,
-            delays_ms=tuple(round(1000 * delay_s) for delay_s in self._config.functions.retry_delays_s),
-            lane_width=lambda: environments.account_limit,
-        )
+        dispatcher = self._dispatcher(event_clock, invoker, destinations, environments)
         sources = SourceTable(account=self._account, engine=engine, endpoints=self._endpoints, calls=service_calls)
         mappings = Mappings(sources)
         host = self._host(runtimes, invoker, queue, environments, destinations)
@@ -202,6 +197,7 @@ class FunctionsRoom:
             async with asyncio.TaskGroup() as group:
                 group.create_task(environments.serve())
                 group.create_task(Provisioner(self._registry, invoker, environments).run())
+                group.create_task(event_clock.run())
                 group.create_task(dispatcher.run())
                 group.create_task(mappings.run(self._mapping_tools(mappings, invoker, destinations)))
                 group.create_task(self._logs.run())
@@ -252,6 +248,21 @@ class FunctionsRoom:
         for function in self._registry:
             environments.reserve(function.name, function.reserved)
         return environments
+
+    def _dispatcher(
+        self, event_clock: EventClock, invoker: Invoker, destinations: Destinations, environments: Environments
+    ) -> Dispatcher:
+        return Dispatcher(
+            self._engine.store,
+            self._engine.clock,
+            event_clock=event_clock,
+            invoker=invoker,
+            settings=RegistrySettings(self._account, self._registry),
+            delivers=destinations,
+            counts=self._counting,
+            delays_ms=tuple(round(1000 * delay_s) for delay_s in self._config.functions.retry_delays_s),
+            lane_width=lambda: environments.account_limit,
+        )
 
     def _destinations(self, queue: EventQueue, outbound: Outbound, service_calls: ServiceCalls) -> Destinations:
         return Destinations(

@@ -174,10 +174,12 @@ def serve(
     if not (account_id.isascii() and account_id.isdigit() and len(account_id) == 12):
         raise click.BadParameter("must be 12 digits", param_hint="--account-id")
     logging.basicConfig(
-        level=log_level.upper(),
+        # What libraries say for those who mend them holds what clients sent, signatures and tokens too.
+        level="INFO" if log_level == "debug" else log_level.upper(),
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s",
     )
+    logging.getLogger("streamd").setLevel(log_level.upper())
     try:
         config = Config(
             store=StoreConfig(directory=data, size_max=int(size_max_gib * _GIB), master_key=master_key),

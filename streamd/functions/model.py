@@ -40,6 +40,8 @@ __all__ = ["Model", "OperationModel", "load_model"]
 
 _PACKAGE = "com.amazonaws.lambda.model"
 _VIOLATION_COUNT_MAX = 10
+# What streamd can be told beside AWS's: a webhook, a folder.
+_OWN_PATTERN_BY_SHAPE = {"DestinationArn": "https?://.+|file:///.*"}
 _INT = re.compile(r"[+-]?\d{1,18}")
 
 
@@ -133,6 +135,8 @@ class Model:
 def load_model() -> Model:
     """Read the model; once, since it never changes."""
     page = orjson.loads(pkgutil.get_data("streamd.functions", "model.json") or b"")
+    for name, pattern in _OWN_PATTERN_BY_SHAPE.items():
+        page["shapes"][name]["pattern"] += f"|{pattern}"
     known: dict[str, Shape] = {}
     return Model([_operation(name, told, page["shapes"], known) for name, told in sorted(page["operations"].items())])
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import httptools
 
-__all__ = ["Head", "HeadReader", "read_head"]
+__all__ = ["Head", "HeadReader", "is_host", "read_head"]
 
 _USUAL_START = b"POST / HTTP/1.1"
 _FIELD = re.compile(rb"([!#-'*+.0-9A-Z^-z|~-]+):[\t ]*([!-~](?:[\t -~]*[!-~])?)[\t ]*")
@@ -20,7 +20,10 @@ _FRAMING_NAMES = frozenset({"transfer-encoding", "expect", "upgrade", "connectio
 _FLEETING_NAMES = frozenset({"authorization", "amz-sdk-invocation-id", "x-amzn-trace-id", "traceparent"})
 _KEPT_COUNT_MAX = 2_000
 _KEPT_BYTE_COUNT_MAX = 512
-_HANDED_OVER_NAMES = (b"transfer-encoding", b"expect", b"upgrade")
+_HANDED_OVER_NAMES = (b"transfer-encoding", b"expect")
+_HOST_MISSING = ","
+_VERSIONS = ("1.0", "1.1")
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+;=%-]*|\[[0-9A-Za-z:.%_-]+\])(?::[0-9]*)?")
 _LENGTH_DIGIT_COUNT_MAX = 12
 
 
@@ -57,7 +60,7 @@ class HeadReader:
             found = [kept.get(line) or self._learn(line) for line in lines[1:]]
             fields = [field for field in found if field is not None]
         headers = dict(fields)
-        if len(headers) != len(lines) - 1:
+        if len(headers) != len(lines) - 1 or "host" not in headers:
             return None
         length = headers.get("content-length", "0")
         if not (length.isdigit() and len(length) <= _LENGTH_DIGIT_COUNT_MAX):
@@ -70,7 +73,7 @@ class HeadReader:
         if found is None:
             return None
         field = found[1].decode().lower(), found[2].decode()
-        if field[0] in _FRAMING_NAMES:
+        if field[0] in _FRAMING_NAMES or (field[0] == "host" and not is_host(field[1])):
             return None
         if field[0] not in _FLEETING_NAMES and len(line) <= _KEPT_BYTE_COUNT_MAX:
             if len(self._field_by_line) >= _KEPT_COUNT_MAX:
@@ -85,9 +88,13 @@ def read_head(head: bytes) -> Head | None:
     parser = httptools.HttpRequestParser(found)
     try:
         parser.feed_data(head)
-    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+    except httptools.HttpParserUpgrade:
+        # An offer (some clients make it with their first request) that is not taken up: the request is one like others.
+        pass
+    except httptools.HttpParserError:
         return None
-    if parser.get_method() != b"POST":
+    version = parser.get_http_version()
+    if parser.get_method() != b"POST" or found.url[:1] != b"/" or version not in _VERSIONS:
         return None
     length = 0
     for name, value in found.fields:
@@ -96,7 +103,15 @@ def read_head(head: bytes) -> Head | None:
         if name == b"content-length":
             length = int(value)
     path, _, query = found.url.decode("utf-8", "surrogateescape").partition("?")
-    return Head(path, query, _joined(found.fields), length, keeps_alive=parser.should_keep_alive())
+    headers = _joined(found.fields)
+    if not is_host(headers.get("host", _HOST_MISSING if version == "1.1" else "")):
+        return None
+    return Head(path, query, headers, length, keeps_alive=parser.should_keep_alive())
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a ``Host`` names a host and perhaps a port; two that were joined never do."""
+    return _HOST.fullmatch(text) is not None
 
 
 class _Found:

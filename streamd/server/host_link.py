@@ -2,12 +2,14 @@
 
 A frame is a length of 4 bytes and that many bytes of JSON, which tell the rest, then a length of 8 bytes and a body. A
 connection carries one request at a time; a worker keeps some for reuse. The socket is in Linux's abstract namespace, so
-it needs no path and leaves none; whoever connects gets no further than through the port, since the request is looked at
-again on the other side, its signature included.
+it needs no path and leaves none, and every user of the machine could connect to it: only the daemon's own user is
+listened to, because a frame tells from which address its request came. All else about a request is looked at again on
+the other side, its signature included.
 """
 
 import asyncio
 import logging
+import os
 import socket
 import struct
 from collections.abc import Mapping
@@ -24,6 +26,8 @@ from streamd.server.dialects import AnswersRequests
 __all__ = ["HostLink", "serve_link"]
 
 _LOG = logging.getLogger(__name__)
+# The kernel's word on who connected: process, user and group.
+_CREDENTIALS = struct.Struct("iII")
 _HEAD_LENGTH = struct.Struct(">I")
 _BODY_LENGTH = struct.Struct(">Q")
 # A head has 64 KiB, and JSON writes six bytes for some.
@@ -102,15 +106,31 @@ class HostLink:
 
 async def serve_link(listener: Any, functions: AnswersRequests) -> NoReturn:
     """Answer the other workers' requests on a listening socket, until cancelled."""
+    strangers: set[int] = set()
     async with asyncio.TaskGroup() as group:
 
         def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            group.create_task(_serve(reader, writer, functions))
+            if _is_own(writer, strangers):
+                group.create_task(_serve(reader, writer, functions))
+            else:
+                writer.close()
 
         server = await asyncio.start_unix_server(met, sock=listener)
         async with server:
             await server.serve_forever()
     raise AssertionError("serving never ends by itself")
+
+
+def _is_own(writer: asyncio.StreamWriter, strangers: set[int]) -> bool:
+    """Tell whether the daemon's own user connected; each other one is told of once."""
+    found = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, user, _ = _CREDENTIALS.unpack(found)
+    if user == os.geteuid():
+        return True
+    if user not in strangers:
+        strangers.add(user)
+        _LOG.warning("user %d connected to the link between the workers, and is not listened to", user)
+    return False
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, functions: AnswersRequests) -> None:

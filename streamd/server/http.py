@@ -97,6 +97,12 @@ class HttpDoor:
     def _connect_to_web(self) -> asyncio.Protocol:
         if self._web_door is None:
             module = importlib.import_module(_WEB_DOOR)
-            self._web_door = module.WebDoor(self._dialect, self._pages, self._hall.budget, self._hall.answers)
+            self._web_door = module.WebDoor(
+                self._dialect,
+                self._pages,
+                budget=self._hall.budget,
+                answers=self._hall.answers,
+                connections=self._hall.bounded_elsewhere,
+            )
         door: WebDoor = self._web_door
         return door.connect()

@@ -39,6 +39,7 @@ from streamd.server.http2_state import STREAM_COUNT_MAX, ending_on_a_bug, new_st
 from streamd.server.http2_streams import Http2Stream
 from streamd.server.http2_windows import Outbox
 from streamd.server.peers import peer_of
+from streamd.server.untaken import untaken_byte_count
 
 __all__ = ["Http2Connection"]
 
@@ -47,7 +48,7 @@ _IN_HAND_COUNT_MAX = 2 * STREAM_COUNT_MAX
 _OWED_BYTE_COUNT_MAX = 64 * 1024 * 1024
 _CREDIT_BYTE_COUNT = 1024 * 1024
 _WRITE_BYTE_COUNT = 64 * 1024
-_WRITE_BUFFER_BYTE_COUNT = 256 * 1024
+_WRITE_BUFFER_BYTE_COUNT = 64 * 1024
 _PATIENCE_S = 60.0
 _IDLE_S = 75.0
 _SWEEP_PAUSE_S = 5.0
@@ -383,7 +384,7 @@ class Http2Connection(asyncio.Protocol):
         """End what has taken its time: bodies that do not come, answers that are not taken, the idle connection."""
         now_s = time.monotonic()
         is_stuck = self._guard.is_incomplete_for(now_s, _PATIENCE_S) and not self._bodies.is_held_up
-        if is_stuck or self._outbox.is_stalling():
+        if is_stuck or self._outbox.is_stalling(untaken_byte_count(self._transport)):
             self._end(ErrorCodes.NO_ERROR)
             return
         for stream in list(self._streams.values()):

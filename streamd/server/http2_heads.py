@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from streamd.core.replies import Reply
 from streamd.core.sigv4 import SignedRequest
+from streamd.server.heads import is_host
 
 __all__ = ["LiteralEncoder", "MalformedHead", "answer_head", "request_head"]
 
@@ -60,8 +61,8 @@ def request_head(fields: Iterable[Field]) -> SignedRequest:
         if headers.setdefault("host", host) != host:
             raise MalformedHead("host and :authority differ")
         headers[":authority"] = host
-    if "host" not in headers:
-        raise MalformedHead("neither host nor :authority")
+    if not is_host(headers.get("host", ",")):
+        raise MalformedHead("neither host nor :authority, or what names no host")
     target, _, query = path.decode("utf-8", "surrogateescape").partition("?")
     return SignedRequest(method.decode("utf-8", "surrogateescape"), target, query, headers, b"")
 

@@ -47,9 +47,13 @@ class Outbox:
         self._answers.give_back(stream.owed_byte_count)
         self._ready_by_number.pop(stream.number, None)
 
-    def is_stalling(self) -> bool:
-        """Tell, asked every few seconds, whether the room for answers is full while this client hardly takes any."""
-        mark, self._mark = self._mark, self._sent_byte_count if self.byte_count else None
+    def is_stalling(self, untaken_byte_count: int) -> bool:
+        """Tell, asked every few seconds, whether the room for answers is full while this client hardly takes any.
+
+        What was sent and has not been taken yet is counted by who knows the connection.
+        """
+        taken_byte_count = self._sent_byte_count - untaken_byte_count
+        mark, self._mark = self._mark, taken_byte_count if self.byte_count else None
         is_moving = mark is None or self._mark is None or self._mark - mark >= SMALL_ANSWER_BYTE_COUNT_MAX
         return self._answers.is_full and not is_moving
 

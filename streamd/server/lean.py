@@ -12,6 +12,7 @@ connection may idle, and the number of connections. One request of a connection 
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -39,6 +40,8 @@ _TAKING_S = 300.0
 # Up to this, one write of head and body costs less than two; above it, joining them would only copy.
 _JOINED_BYTE_COUNT_MAX = 64 * 1024
 _STARTS = b"POST /"
+# The end of a line as no line of HTTP ends: what begins so will never be a head, and no more of it need come.
+_BARE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 
 
 class LeanConnection(asyncio.Protocol):
@@ -58,6 +61,7 @@ class LeanConnection(asyncio.Protocol):
         "_keeps_alive",
         "_push",
         "_room",
+        "_searched_byte_count",
         "_seat",
         "_since_s",
         "_transport",
@@ -68,6 +72,7 @@ class LeanConnection(asyncio.Protocol):
         self._hall = hall
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
+        self._searched_byte_count = 0
         self._head: Head | None = None
         self._body = Pieces()
         self._seat: Seat | None = None
@@ -183,12 +188,15 @@ class LeanConnection(asyncio.Protocol):
 
     def _read_head(self) -> None:
         buffer = self._buffer
-        end = buffer.find(b"\r\n\r\n") + 4
+        end = buffer.find(b"\r\n\r\n", max(self._searched_byte_count - 3, 0)) + 4
         if end < 4:
             is_ours = buffer.startswith(_STARTS) or _STARTS.startswith(buffer)
-            if not is_ours or len(buffer) > _HEAD_BYTE_COUNT_MAX:
+            is_broken = _BARE_END.search(buffer, max(self._searched_byte_count - 1, 0)) is not None
+            self._searched_byte_count = len(buffer)
+            if not is_ours or is_broken or len(buffer) > _HEAD_BYTE_COUNT_MAX:
                 self._hand_over()
             return
+        self._searched_byte_count = 0
         head = self._hall.heads.read(buffer[:end])
         if head is None or head.body_byte_count > BODY_BYTE_COUNT_MAX or end > _HEAD_BYTE_COUNT_MAX:
             # aiohttp also refuses what is too large: it goes on reading for a while, without which a client that is

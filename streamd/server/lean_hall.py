@@ -69,13 +69,23 @@ HandOver = Callable[[bytes], asyncio.Protocol | None]
 class LeanHall:
     """The lean connections of a worker: makes them, bounds them, ends those that idle or dawdle."""
 
-    def __init__(self, dialect: Dialect, fallback: HandOver, answers: AnswerRoom) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        fallback: HandOver,
+        answers: AnswerRoom,
+        *,
+        connection_count_max: int = _CONNECTION_COUNT_MAX,
+    ) -> None:
         self.dialect = dialect
         self.fallback = fallback
         self.budget = DoorBudget(DOOR_BYTE_COUNT_MAX)
         self.answers = answers
         self.connections: set[KeptConnection] = set()
+        self.bounded_elsewhere: set[asyncio.Protocol] = set()
+        """Connections that were handed over to who ends them himself; they count like the others."""
         self.group: asyncio.TaskGroup | None = None
+        self._connection_count_max = connection_count_max
         self._openings_s = 0
         self._opening_by_status: dict[int, bytes] = {}
         self._last_gone: asyncio.Event | None = None
@@ -89,7 +99,7 @@ class LeanHall:
 
     def has_room(self) -> bool:
         """Tell whether one more connection may be kept."""
-        return len(self.connections) < _CONNECTION_COUNT_MAX
+        return len(self.connections) + len(self.bounded_elsewhere) < self._connection_count_max
 
     async def run(self) -> NoReturn:
         """Answer requests and end stale connections, until cancelled."""

@@ -1,13 +1,19 @@
 """What one client has not taken of its answer: counted in the worker's room, and whether it takes any of it."""
 
 import asyncio
+import fcntl
+import struct
+import termios
 import time
+from contextlib import suppress
 
 from streamd.core.limits import SMALL_ANSWER_BYTE_COUNT_MAX
 from streamd.engine.answer_room import AnswerRoom
 from streamd.server.door_budget import STALLED_S
 
-__all__ = ["Untaken"]
+__all__ = ["Untaken", "untaken_byte_count"]
+
+_COUNT = struct.Struct("i")
 
 
 class Untaken:
@@ -24,7 +30,8 @@ class Untaken:
     def begin(self, transport: asyncio.Transport) -> None:
         """Count what the client is still to take."""
         self.end()
-        self._byte_count = self._left_byte_count = transport.get_write_buffer_size()
+        self._byte_count = transport.get_write_buffer_size()
+        self._left_byte_count = untaken_byte_count(transport)
         self._moved_s = time.monotonic()
         self._room.hold(self._byte_count)
 
@@ -36,7 +43,24 @@ class Untaken:
 
     def is_stalling(self, transport: asyncio.Transport, now_s: float) -> bool:
         """Tell whether the room is full while the client hardly takes anything."""
-        left_byte_count = transport.get_write_buffer_size()
+        left_byte_count = untaken_byte_count(transport)
         if self._left_byte_count - left_byte_count >= SMALL_ANSWER_BYTE_COUNT_MAX:
             self._left_byte_count, self._moved_s = left_byte_count, now_s
         return self._room.is_full and now_s - self._moved_s > STALLED_S
+
+
+def untaken_byte_count(transport: asyncio.Transport | None) -> int:
+    """Count what waits for a client here and in the kernel, until the other side has it.
+
+    The kernel holds up to some megabytes, and takes more only once it has got rid of a third: what waits here does not
+    tell whether a client takes anything.
+    """
+    if transport is None:
+        return 0
+    connection = transport.get_extra_info("socket")
+    count = _COUNT.pack(0)
+    # Of a connection that is being closed there may be nothing left to ask.
+    if connection is not None:
+        with suppress(OSError, ValueError):
+            count = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)
+    return transport.get_write_buffer_size() + int(_COUNT.unpack(count)[0])

@@ -7,11 +7,12 @@ start: aiohttp takes a third of the time that a start takes, and no put needs it
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import aclosing, suppress
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from streamd.core.limits import SMALL_ANSWER_BYTE_COUNT_MAX
@@ -20,8 +21,10 @@ from streamd.core.sigv4 import SignedRequest
 from streamd.engine.answer_room import AnswerRoom
 from streamd.server.dialects import TOO_LARGE, body_byte_count_max, too_large_body
 from streamd.server.door_budget import DoorBudget, Seat
+from streamd.server.heads import is_host
 from streamd.server.lean_hall import Dialect
 from streamd.server.pages import Page
+from streamd.server.untaken import untaken_byte_count
 
 __all__ = ["WebDoor"]
 
@@ -32,6 +35,7 @@ _BODY_PATIENCE_S = 60.0
 _LOOK_PAUSE_S = 5.0
 # The largest answer over a line of half a megabit a second.
 _TAKING_S = 300.0
+_ABSOLUTE_FORM = re.compile(r"https?://([^/?#]*)(.*)")
 _SERVER = {"Server": "streamd"}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -45,18 +49,19 @@ class _OwnFaultsOnly(logging.Filter):
         return not isinstance(cause, HttpProcessingError)
 
 
-class WebDoor:
-    """Serves one dialect and some pages on the connections that it is given."""
+class _Connection(web.RequestHandler):
+    """A connection that is counted, and whose faults are answered without a word.
 
-    def __init__(self, dialect: Dialect, pages: Mapping[str, Page], budget: DoorBudget, answers: AnswerRoom) -> None:
-        self._dialect = dialect
-        self._budget = budget
-        self._answers = answers
-        self._pages = pages
-        _LOG.addFilter(_OwnFaultsOnly())
-        self._web_server = web.Server(
-            self._handle,
-            access_log=None,
+    aiohttp's own words tell its version and repeat what came.
+    """
+
+    __slots__ = ("_open",)
+
+    def __init__(self, server: web.Server, connections: set[asyncio.Protocol]) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # as aiohttp's own server gives it
             logger=_LOG,
             keepalive_timeout=_KEEP_ALIVE_S,
             max_line_size=_HEADER_BYTE_COUNT_MAX,
@@ -64,10 +69,53 @@ class WebDoor:
             # The signature covers the body as it was sent, so it is unpacked later.
             auto_decompress=False,
         )
+        self._open = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, and count."""
+        self._open.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End, and count no longer."""
+        self._open.discard(self)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Log what is not the client's fault, and answer."""
+        super().handle_error(request, status, exc, message)
+        return _last_response(status)
+
+
+class WebDoor:
+    """Serves one dialect and some pages on the connections that it is given."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        pages: Mapping[str, Page],
+        *,
+        budget: DoorBudget,
+        answers: AnswerRoom,
+        connections: set[asyncio.Protocol],
+    ) -> None:
+        self._dialect = dialect
+        self._connections = connections
+        self._budget = budget
+        self._answers = answers
+        self._pages = pages
+        _LOG.addFilter(_OwnFaultsOnly())
+        self._web_server = web.Server(self._handle)
 
     def connect(self) -> asyncio.Protocol:
         """Make the protocol of a connection."""
-        return self._web_server()
+        return _Connection(self._web_server, self._connections)
 
     async def close(self, *, patience_s: float) -> None:
         """Let the requests in hand finish, for a while, then close."""
@@ -75,9 +123,13 @@ class WebDoor:
         await self._web_server.shutdown(patience_s)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if (status := _refusal_of_head(request)) is not None:
+            return _last_response(status)
         if request.method in ("GET", "HEAD") and (page := self._pages.get(request.path)) is not None:
             status, content_type, content = await page()
-            return web.Response(status=status, headers={"Content-Type": content_type} | _SERVER, body=content)
+            shown = web.Response(status=status, headers={"Content-Type": content_type} | _SERVER, body=content)
+            _pass_over_offer(request, shown)
+            return shown
         seat = _WaitingSeat(self._budget, request.content_length or 0)
         try:
             response = await self._answer(request, seat)
@@ -88,6 +140,7 @@ class WebDoor:
         return response
 
     async def _send(self, request: web.BaseRequest, response: web.Response) -> None:
+        _pass_over_offer(request, response)
         await response.prepare(request)
         # A client that went away is nobody's fault.
         with suppress(ConnectionError):
@@ -107,7 +160,12 @@ class WebDoor:
             body = await _body_of(request, seat)
         except (TimeoutError, ConnectionError):
             return _last_response(408)
-        path, _, query = request.raw_path.partition("?")
+        headers = _headers_of(request)
+        target = request.raw_path
+        if (absolute := _ABSOLUTE_FORM.fullmatch(target)) is not None:
+            # As it is sent to proxies, and to be taken by everybody; its host is the one that counts.
+            headers["host"], target = absolute[1], absolute[2] if absolute[2].startswith("/") else f"/{absolute[2]}"
+        path, _, query = target.partition("?")
         if body is None:
             return _last_response(413, too_large_body(path))
         reply = await self._dialect.answer(
@@ -115,7 +173,7 @@ class WebDoor:
                 method=request.method,
                 path=path,
                 query=query,
-                headers=_headers_of(request),
+                headers=headers,
                 body=body,
                 peer=request.remote or "",
             )
@@ -131,6 +189,7 @@ class WebDoor:
     ) -> web.StreamResponse:
         """Send frames as they come; the next is asked for when the client has room for it."""
         response = web.StreamResponse(status=reply.status, headers={**reply.headers, **_SERVER})
+        _pass_over_offer(request, response)
         async with aclosing(frames):
             # A client that went away is nobody's fault.
             with suppress(ConnectionError):
@@ -147,7 +206,9 @@ class _Taking:
     def __init__(self, answers: AnswerRoom, request: web.BaseRequest, byte_count: int) -> None:
         self._answers = answers
         self._request = request
-        self._byte_count = self._left_byte_count = byte_count
+        self._byte_count = byte_count
+        # What was sent before may be untaken too.
+        self._left_byte_count = byte_count + untaken_byte_count(self._request.transport)
         self._since_s = time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(_LOOK_PAUSE_S, self._look)
         answers.hold(byte_count)
@@ -161,7 +222,7 @@ class _Taking:
         transport = self._request.transport
         if transport is None:
             return
-        before, self._left_byte_count = self._left_byte_count, transport.get_write_buffer_size()
+        before, self._left_byte_count = self._left_byte_count, untaken_byte_count(transport)
         is_stalling = self._answers.is_full and before - self._left_byte_count < SMALL_ANSWER_BYTE_COUNT_MAX
         if is_stalling or time.monotonic() - self._since_s > _TAKING_S:
             transport.abort()
@@ -199,6 +260,22 @@ class _WaitingSeat:
 
     def _let_on(self) -> None:
         self._room.set()
+
+
+def _refusal_of_head(request: web.BaseRequest) -> int | None:
+    """Tell the status of a head that somebody else could read in another way; None of a clear one."""
+    coding = request.headers.get("Transfer-Encoding")
+    if coding is not None and coding.strip().lower() != "chunked":
+        return 501 if coding.strip() else 400
+    hosts = request.headers.getall("Host", [])
+    is_clear = len(hosts) == 1 or (not hosts and request.version == HttpVersion10)
+    return None if is_clear and all(map(is_host, hosts)) else 400
+
+
+def _pass_over_offer(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Close behind an ``Upgrade`` that is not taken up: aiohttp reads nothing more of what followed it."""
+    if "Upgrade" in request.headers:
+        response.force_close()
 
 
 def _last_response(status: int, body: bytes = b"") -> web.Response:

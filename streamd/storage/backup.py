@@ -18,6 +18,7 @@ from pathlib import Path
 from streamd.errors import ConfigInvalid
 from streamd.storage.directory import SECRET_NAMES, DataDirectory
 from streamd.storage.environment import Environment
+from streamd.storage.private import make_private_folder, open_private
 
 __all__ = ["copy_data"]
 
@@ -78,7 +79,7 @@ def _copy_packages(folder: Path, copies: Path) -> None:
 def _copy_logs_of_functions(folder: Path, copies: Path) -> None:
     """Copy what functions printed. A segment that is removed meanwhile is one of the oldest, which may go any time."""
     for path in sorted(folder.glob("*/*")) if folder.is_dir() else ():
-        (copies / path.parent.name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(copies / path.parent.name)
         _copy_file(path, copies / path.parent.name / path.name)
 
 
@@ -87,7 +88,7 @@ def _copy_file(source: Path, copy: Path) -> None:
         content = source.open("rb")
     except FileNotFoundError:
         return
-    with content, open(copy, "xb", opener=_open_private) as file:
+    with content, open(copy, "xb", opener=open_private) as file:
         shutil.copyfileobj(content, file)
 
 
@@ -135,7 +136,3 @@ def _sync_tree(root: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

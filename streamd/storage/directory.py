@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from streamd.errors import ConfigInvalid, DirectoryInUse, FormatUnknown
+from streamd.storage.private import open_private
 
 __all__ = ["SECRET_NAMES", "DataDirectory", "read_secret_text"]
 
@@ -131,7 +132,7 @@ class DataDirectory:
 
     def _take_lock(self) -> None:
         # It is held open for as long as the lock is.
-        lock = open(self.path / "lock", "a+", encoding="ascii", opener=_open_private)  # noqa: SIM115
+        lock = open(self.path / "lock", "a+", encoding="ascii", opener=open_private)  # noqa: SIM115
         started = time.monotonic()
         while not _try_lock(lock):
             lock.seek(0)
@@ -158,7 +159,7 @@ class DataDirectory:
     def _secret(self, path: Path) -> bytes:
         if not path.exists():
             # Workers that need it first at the same moment must not each make one: what the loser sealed were lost.
-            with open(self.path / "secrets.lock", "a", opener=_open_private) as turn:
+            with open(self.path / "secrets.lock", "a", opener=open_private) as turn:
                 fcntl.flock(turn, fcntl.LOCK_EX)
                 if not path.exists():
                     _write_durably(path, secrets.token_bytes(_SECRET_BYTE_COUNT))
@@ -166,10 +167,6 @@ class DataDirectory:
         if len(found) != _SECRET_BYTE_COUNT:
             raise ConfigInvalid(f"{path} holds {len(found)} bytes; it must hold {_SECRET_BYTE_COUNT}")
         return found
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _try_lock(lock: IO[str]) -> bool:
@@ -196,7 +193,7 @@ def _is_running(holder: str) -> bool:
 def _write_durably(path: Path, content: bytes) -> None:
     """Write a whole file or none of it, readable by its owner only."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with open(draft, "wb", opener=_open_private) as file:
+    with open(draft, "wb", opener=open_private) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

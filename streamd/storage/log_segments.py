@@ -22,6 +22,8 @@ from typing import Any
 
 import orjson
 
+from streamd.storage.private import open_private
+
 __all__ = ["KeptLine", "LogPage", "LogQuery", "LogSegments", "is_log_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,140}")
@@ -266,7 +268,7 @@ class LogSegments:
             content = b"\n" + content
         log.is_torn = True
         try:
-            with open(segment.path, "ab", opener=_open_private) as file:
+            with open(segment.path, "ab", opener=open_private) as file:
                 file.write(content)
         finally:
             with suppress(OSError):
@@ -337,7 +339,3 @@ def _is_torn(segment: _Segment) -> bool:
     with segment.path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) != b"\n"
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

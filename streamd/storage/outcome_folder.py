@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamd.errors import ConfigInvalid, DeliveryFailed, TargetUnknown
+from streamd.storage.private import make_private_folder, open_private
 
 __all__ = ["OutcomeFolders"]
 
@@ -55,17 +56,17 @@ class OutcomeFolders:
         self.check(folder)
         stem = _UNSAFE.sub("_", key.rpartition("/")[2])[:_NAME_LENGTH_MAX].lstrip(".") or "outcome"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
             return _write_new(folder, stem, content)
         except OSError as error:
             raise DeliveryFailed(f"{folder} could not be written to: {error.strerror}") from error
 
 
 def _write_new(folder: Path, stem: str, content: bytes) -> str:
-    """Write beside, then give it a name that no file has: a link never replaces one."""
+    """Write beside, for the daemon's user alone, then give it a name that no file has: a link never replaces one."""
     beside = folder / f".{uuid.uuid4().hex}.part"
     try:
-        with beside.open("xb") as file:
+        with open(beside, "xb", opener=open_private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

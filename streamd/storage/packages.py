@@ -120,6 +120,7 @@ class Packages:
                 room = UNZIPPED_BYTE_COUNT_MAX
                 for entry in _checked(archive):
                     room -= _extract(archive, entry, unfinished, room=room)
+            _check_links(unfinished)
             _sync_tree(unfinished)
             unfinished.rename(folder)
         except BaseException:
@@ -198,6 +199,16 @@ def _link(target: str, name: str, place: Path) -> int:
         raise PackageInvalid(_CANNOT_UNZIP)
     place.symlink_to(target)
     return len(target)
+
+
+def _check_links(root: Path) -> None:
+    """Refuse links that lead out by way of other links, which no single entry tells. Raises PackageInvalid."""
+    inside = root.resolve()
+    for parent, folders, files in os.walk(root):
+        for place in (Path(parent, name) for name in (*folders, *files)):
+            # Not resolve(), which raises over links that lead in a circle; those lead nowhere.
+            if place.is_symlink() and not Path(os.path.realpath(place)).is_relative_to(inside):
+                raise PackageInvalid(_CANNOT_UNZIP)
 
 
 def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path, *, room: int, is_executable: bool) -> int:

@@ -1,300 +1,175 @@
-"""With ``--auth`` every door is shut: each operation of botocore's models and each path, asked wrongly in every way.
+"""With ``--auth`` every door is shut: each operation and each path, over each door, signed wrongly in every way.
 
-The requests are botocore's own, filled with the least that each operation needs; only the signature is wrong. Nothing
-that is refused has any effect, which the untouched stream and function at the end show.
+What can be asked is found in the code's own tables and botocore's models, so what is new is asked as well. Nothing that
+is refused has any effect, which the stream and the function that are there show.
 """
 
-import stat
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-import botocore.session
 import pytest
-from botocore.model import OperationModel, ServiceModel, Shape
-from botocore.serialize import create_serializer
 
-from streamd.core.sigv4 import Credentials, SignedRequest, sign
+from tests.audit.door_requests import NAME, Asked, every_request, own_paths
+from tests.audit.wrong_signatures import KEY, PRESIGNED_WAYS, WAYS, Way, presigned, signed
 from tests.daemons import Daemon, RawReply, start_daemon
+from tests.durability.wall_clock import WallClock
 from tests.functions.lambdas import deploy, lambda_client
-from tests.server.connections import exchange
+from tests.server.doorways import DOORWAYS, Doorway
 
 __all__: list[str] = []
 
-_KEY = Credentials("AKIDGUARDED", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
-_NAME = "guarded"
-_REFUSALS = (
-    "IncompleteSignature",
-    "InvalidSignature",
-    "MissingAuthenticationToken",
-    "UnrecognizedClient",
-    # Lambda's refusal of what may not be looked at without a token of its own.
-    "AccessDenied",
+_SECRET_OF_A_FUNCTION = "a-secret-of-a-function"
+_REFUSALS = frozenset(
+    f"{name}Exception"
+    for name in ("IncompleteSignature", "InvalidSignature", "MissingAuthenticationToken", "UnrecognizedClient")
 )
-_LATE_MS = 16 * 60 * 1000
+_READS = (
+    *("DescribeAccountSettings", "DescribeLimits", "DescribeStreamSummary", "ListShards", "ListStreams"),
+    *("ListStreamConsumers", "ListTagsForStream", "GetFunction", "GetPolicy", "ListAliases", "ListFunctions"),
+    *("ListEventSourceMappings", "ListLayers", "ListVersionsByFunction", "GetAccountSettings", "ListPushRoutes"),
+)
+"""They change nothing, and tell of all there is."""
+_REPLAYED_AFTER_S = 16 * 60
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request as it would be sent, but for its signature."""
-
-    service: str
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
+def _start(folder: Path, **settings: Any) -> Daemon:
+    keys = folder / "keys.toml"
+    keys.write_text(f'[[key]]\nid = "{KEY.access_key_id}"\nsecret = "{KEY.secret}"\n')
+    keys.chmod(0o600)
+    return start_daemon(folder / "data", "--auth", str(keys), "--workers", "2", **settings)
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Give a daemon that knows one key, with a stream and a function in it."""
-    folder = tmp_path_factory.mktemp("guarded")
-    keys = folder / "keys.toml"
-    keys.write_text(f'[[key]]\nid = "{_KEY.access_key_id}"\nsecret = "{_KEY.secret}"\n')
-    keys.chmod(0o600)
-    running = start_daemon(folder / "data", "--auth", str(keys), "--workers", "2")
-    kinesis = _kinesis(running)
-    kinesis.create_stream(StreamName=_NAME, ShardCount=1)
-    kinesis.put_record(StreamName=_NAME, PartitionKey="k", Data=b"kept")
-    deploy(_functions(running), _NAME, Environment={"Variables": {"WORD": "a-secret-of-a-function"}})
+    running = _start(tmp_path_factory.mktemp("guarded"))
+    kinesis = running.client(access_key=KEY.access_key_id, secret_key=KEY.secret)
+    kinesis.create_stream(StreamName=NAME, ShardCount=1)
+    kinesis.put_record(StreamName=NAME, PartitionKey="k", Data=b"kept")
+    functions = lambda_client(running, access_key=KEY.access_key_id, secret_key=KEY.secret)
+    deploy(functions, NAME, Environment={"Variables": {"WORD": _SECRET_OF_A_FUNCTION}})
+    functions.add_permission(
+        FunctionName=NAME, StatementId="s", Action="lambda:InvokeFunction", Principal="s3.amazonaws.com"
+    )
     yield running
     running.stop()
 
 
-def _kinesis(daemon: Daemon) -> Any:
-    return daemon.client(access_key=_KEY.access_key_id, secret_key=_KEY.secret)
+@pytest.fixture(scope="module")
+def state(guarded: Daemon) -> dict[str, Any]:
+    """Give what the daemon tells of itself before anything was tried."""
+    return _told(guarded)
 
 
-def _functions(daemon: Daemon) -> Any:
-    return lambda_client(daemon, access_key=_KEY.access_key_id, secret_key=_KEY.secret)
+@pytest.mark.parametrize("doorway", DOORWAYS)
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_signed_wrongly_is_refused_and_nothing_happens(
+    guarded: Daemon, state: dict[str, Any], doorway: str, way: str
+) -> None:
+    assert _let_in(guarded, doorway, WAYS[way]) == []
+    assert _told(guarded) == state
 
 
-@cache
-def _model(service: str) -> ServiceModel:
-    return botocore.session.get_session().get_service_model(service)
+@pytest.mark.parametrize("doorway", DOORWAYS)
+@pytest.mark.parametrize("way", PRESIGNED_WAYS)
+def test_what_is_signed_wrongly_in_its_query_is_refused_and_nothing_happens(
+    guarded: Daemon, state: dict[str, Any], doorway: str, way: str
+) -> None:
+    assert _let_in(guarded, doorway, PRESIGNED_WAYS[way]) == []
+    assert _told(guarded) == state
 
 
-def _operations() -> list[tuple[str, str]]:
-    return [(service, name) for service in ("kinesis", "lambda") for name in sorted(_model(service).operation_names)]
+@pytest.mark.parametrize("doorway", DOORWAYS)
+def test_what_is_presigned_is_good_for_no_other_operation(guarded: Daemon, doorway: str) -> None:
+    let_in = []
+    with DOORWAYS[doorway](guarded) as ask:
+        for asked in every_request():
+            if "x-amz-target" not in asked.headers:
+                continue
+            answer = _send(ask, presigned(asked, _host(guarded), names=()))
+            if not _is_refused(answer):
+                let_in.append((asked.name, answer))
+
+    assert let_in == []
 
 
-def _least(shape: Shape, name: str = "") -> Any:
-    """Make up a value: the members that must be there, each as small as its shape allows."""
-    match shape.type_name:
-        case "structure":
-            return {member: _least(shape.members[member], member) for member in shape.required_members}
-        case "list":
-            return [_least(shape.member)] * max(1, shape.metadata.get("min", 0))
-        case "map":
-            return {}
-        case "blob":
-            return b"{}"
-        case "boolean":
-            return True
-        case "integer" | "long" | "double" | "float":
-            return shape.metadata.get("min", 1)
-        case "timestamp":
-            return 1
-        case _:
-            return _text(shape, name)
+@pytest.mark.parametrize("doorway", DOORWAYS)
+@pytest.mark.parametrize("sign", [signed, presigned])
+def test_what_is_signed_rightly_is_let_in(guarded: Daemon, state: dict[str, Any], doorway: str, sign: Way) -> None:
+    """Without this, a request that is wrong by itself could pass for one that is refused."""
+    reads = [asked for asked in every_request() if asked.name in _READS]
+    with DOORWAYS[doorway](guarded) as ask:
+        answers = {asked.name: _send(ask, sign(asked, _host(guarded))) for asked in reads}
+
+    assert {name: answer.status for name, answer in answers.items()} == dict.fromkeys(_READS, 200)
+    assert answers.keys() == state.keys() - {"records"}
 
 
-def _text(shape: Shape, name: str) -> str:
-    if shape.metadata.get("enum"):
-        return str(shape.metadata["enum"][0])
-    if name.endswith(("ARN", "Arn")):
-        return f"arn:aws:kinesis:us-east-1:000000000000:stream/{_NAME}"
-    return "0" if "HashKey" in name else _NAME
+@pytest.mark.parametrize("doorway", DOORWAYS)
+def test_what_was_let_in_is_refused_when_it_is_sent_again_late(tmp_path: Path, clock: WallClock, doorway: str) -> None:
+    daemon = _start(tmp_path, environment=clock.environment)
+    reads = [asked for asked in every_request() if asked.name in ("ListStreams", "ListFunctions", "GetUsage")]
+    sent = [signed(asked, _host(daemon)) for asked in reads] + [presigned(asked, _host(daemon)) for asked in reads]
+    with DOORWAYS[doorway](daemon) as ask:
+        first, again = ([_send(ask, asked).status for asked in sent] for _ in range(2))
+        clock.jump(_REPLAYED_AFTER_S)
+        late = [_send(ask, asked) for asked in sent]
+    daemon.stop()
+
+    assert first == again == [200] * 6
+    assert [answer.status for answer in late if _is_refused(answer)] == [400, 403, 403] * 2
 
 
-@cache
-def _asked(service: str, name: str) -> Asked:
-    model: OperationModel = _model(service).operation_model(name)
-    parameters = {} if model.input_shape is None else _least(model.input_shape)
-    if service == "kinesis" and model.input_shape is not None and "StreamName" in model.input_shape.members:
-        parameters["StreamName"] = _NAME
-    made = create_serializer(model.service_model.metadata["protocol"], include_validation=False).serialize_to_request(
-        parameters, model
-    )
-    query = made["query_string"]
-    body = made["body"]
-    return Asked(
-        service,
-        made["method"],
-        made["url_path"] + (f"?{urlencode(query, doseq=True)}" if query else ""),
-        {key.lower(): str(value) for key, value in made["headers"].items()},
-        body if isinstance(body, bytes) else str(body or "").encode(),
-    )
+@pytest.mark.parametrize("doorway", DOORWAYS)
+def test_open_paths_ask_for_a_proof_of_their_own(guarded: Daemon, doorway: str) -> None:
+    with DOORWAYS[doorway](guarded) as ask:
+        answers = {
+            (path.method, path.path, query): ask(path.method, path.path + query, {"host": _host(guarded)}, b"")
+            for path in own_paths()
+            for query in ("", "?token=", "?expires=99999999999&token=made-up", "?expires=99999999999&token=%FF")
+            if path.is_open and path.path.startswith("/_streamd")
+        }
+
+    assert len(answers) == 2 * 4
+    assert {answer.status for answer in answers.values()} == {403}
+    assert not [answer for answer in answers.values() if _SECRET_OF_A_FUNCTION.encode() in answer.body]
 
 
-def _signed(daemon: Daemon, asked: Asked, *, key: Credentials = _KEY, skew_ms: int = 0) -> Asked:
-    path, _, query = asked.path.partition("?")
-    headers = {"host": f"127.0.0.1:{daemon.port}", **asked.headers}
-    request = SignedRequest(asked.method, path, query, headers, asked.body)
-    now_ms = time.time_ns() // 1_000_000 + skew_ms
-    added = sign(request, key, region="us-east-1", service=asked.service, now_ms=now_ms)
-    return replace(asked, headers=headers | added)
+def _let_in(daemon: Daemon, doorway: str, way: Way) -> list[tuple[str, RawReply]]:
+    """Ask for everything in one way; what was not refused."""
+    let_in = []
+    with DOORWAYS[doorway](daemon) as ask:
+        for asked in every_request():
+            answer = _send(ask, way(asked, _host(daemon)))
+            if not _is_refused(answer):
+                let_in.append((asked.name, answer))
+    return let_in
 
 
-def _send(daemon: Daemon, asked: Asked) -> RawReply:
-    headers = {"host": f"127.0.0.1:{daemon.port}", **asked.headers, "content-length": str(len(asked.body))}
-    lines = [f"{asked.method} {asked.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return exchange(daemon, "\r\n".join([*lines, "", ""]).encode() + asked.body)
+def _host(daemon: Daemon) -> str:
+    return f"127.0.0.1:{daemon.port}"
 
 
-def _without(daemon: Daemon, asked: Asked) -> Asked:
-    del daemon
-    return asked
-
-
-def _of_a_stranger(daemon: Daemon, asked: Asked) -> Asked:
-    return _signed(daemon, asked, key=Credentials("AKIDNOBODY", _KEY.secret))
-
-
-def _with_a_wrong_secret(daemon: Daemon, asked: Asked) -> Asked:
-    return _signed(daemon, asked, key=Credentials(_KEY.access_key_id, "another-secret-of-some-length"))
-
-
-def _replayed_late(daemon: Daemon, asked: Asked) -> Asked:
-    return _signed(daemon, asked, skew_ms=-_LATE_MS)
-
-
-def _with_another_body(daemon: Daemon, asked: Asked) -> Asked:
-    signed = _signed(daemon, asked)
-    return replace(signed, body=signed.body + b" ")
-
-
-def _for_another_service(daemon: Daemon, asked: Asked) -> Asked:
-    return replace(_signed(daemon, replace(asked, service="s3")), service=asked.service)
-
-
-def _for_another_path(daemon: Daemon, asked: Asked) -> Asked:
-    return replace(_signed(daemon, replace(asked, path="/elsewhere")), path=asked.path)
-
-
-_WAYS: list[Callable[[Daemon, Asked], Asked]] = [
-    _without,
-    _of_a_stranger,
-    _with_a_wrong_secret,
-    _replayed_late,
-    _with_another_body,
-    _for_another_service,
-    _for_another_path,
-]
+def _send(ask: Doorway, asked: Asked) -> RawReply:
+    return ask(asked.method, asked.path, asked.headers, asked.body)
 
 
 def _is_refused(answer: RawReply) -> bool:
-    code = answer.headers.get("x-amzn-errortype", "")
-    if not code and answer.body.startswith(b"{"):
-        code = str(answer.json().get("__type", ""))
-    return answer.status in (400, 403) and code.startswith(_REFUSALS)
+    code = answer.headers.get("x-amzn-errortype") or str(answer.json()["__type"])
+    return answer.status in (400, 403) and code.partition(":")[0] in _REFUSALS
 
 
-@pytest.mark.parametrize("way", _WAYS, ids=lambda way: way.__name__.strip("_"))
-def test_every_operation_is_refused_without_the_right_signature_and_nothing_happens(
-    guarded: Daemon, way: Callable[[Daemon, Asked], Asked]
-) -> None:
-    let_in = []
-    for service, name in _operations():
-        answer = _send(guarded, way(guarded, _asked(service, name)))
-        if not _is_refused(answer):
-            let_in.append((service, name, answer.status, answer.body[:200]))
-
-    assert let_in == []
-    _assert_untouched(guarded)
-
-
-def test_the_requests_of_this_audit_are_let_in_with_the_right_signature(guarded: Daemon) -> None:
-    """Without this a request that is wrong by itself could pass for one that is refused."""
-    names = [("kinesis", name) for name in ("DescribeLimits", "DescribeStreamSummary", "ListShards", "ListStreams")]
-    names += [("lambda", name) for name in ("GetFunction", "ListFunctions", "Invoke", "GetAccountSettings")]
-
-    answers = {name: _send(guarded, _signed(guarded, _asked(service, name))) for service, name in names}
-
-    assert {name: answer.status for name, answer in answers.items()} == dict.fromkeys(answers, 200)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", f"/_streamd/functions/{_NAME}/logs", 403),
-        ("GET", f"/_streamd/mappings/{uuid.UUID(int=0)}", 403),
-        ("GET", "/_streamd/usage", 403),
-        ("GET", "/_streamd/push-routes", 403),
-        ("GET", f"/_streamd/code/{_NAME}/$LATEST", 403),
-        ("GET", f"/_streamd/code/{_NAME}/%24LATEST?token=made-up", 403),
-        ("GET", "/_streamd/layers/none/1", 403),
-        ("POST", "/_push/none", 404),
-    ],
-)
-def test_the_servers_own_paths_are_refused_too(guarded: Daemon, method: str, path: str, status: int) -> None:
-    answer = _send(guarded, Asked("lambda", method, path, {}, b""))
-
-    assert answer.status == status
-    assert b"a-secret-of-a-function" not in answer.body
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/../../etc/passwd",
-        "/%2e%2e/%2e%2e/etc/passwd",
-        "/healthz/../../etc/passwd",
-        "/_streamd/code/..%2f..%2fsecrets/1",
-        "/_streamd/functions/..%2f..%2f..%2ftoken.secret/logs",
-        "/2015-03-31/functions/..%2f..%2ftoken.secret",
-        "/metrics/../token.secret",
-        "//token.secret",
-    ],
-)
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
-def test_no_path_leads_out_of_the_api(guarded: Daemon, method: str, path: str) -> None:
-    plain = _send(guarded, Asked("lambda", method, path, {}, b"{}" if method != "GET" else b""))
-    signed = _send(guarded, _signed(guarded, Asked("lambda", method, path, {}, b"{}" if method != "GET" else b"")))
-
-    secret = (guarded.data / "token.secret").read_bytes()
-    for answer in (plain, signed):
-        assert 400 <= answer.status < 500, answer
-        assert b"root:" not in answer.body
-        assert secret not in answer.body
-
-
-def test_the_pages_say_nothing_private(guarded: Daemon) -> None:
-    secrets = [_KEY.secret, "a-secret-of-a-function", str(guarded.data), str(Path.home())]
-    pages = {path: guarded.page(path).body.decode() for path in ("/healthz", "/readyz", "/metrics")}
-
-    assert [(path, word) for path, text in pages.items() for word in secrets if word in text] == []
-    assert _KEY.access_key_id not in pages["/healthz"] + pages["/readyz"] + pages["/metrics"]
-
-
-def test_secrets_are_in_no_log_and_files_are_nobody_elses(guarded: Daemon) -> None:
-    log = guarded.log.read_text()
-    modes = {
-        str(path.relative_to(guarded.data)): stat.S_IMODE(path.stat().st_mode)
-        for path in [guarded.data, *guarded.data.rglob("*")]
-        if not path.is_symlink()
-    }
-
-    token = (guarded.data / "token.secret").read_bytes()
-    assert [word for word in (_KEY.secret, "a-secret-of-a-function", token.hex()) if word in log] == []
-    # What a function's code is unpacked to must be read by the other user that runs it; the folder above is shut.
-    shut = {name: oct(mode) for name, mode in modes.items() if not name.startswith("functions/") and mode & 0o077}
-    assert shut == {}
-
-
-def _assert_untouched(daemon: Daemon) -> None:
-    kinesis, functions = _kinesis(daemon), _functions(daemon)
-    assert kinesis.list_streams()["StreamNames"] == [_NAME]
-    iterator = kinesis.get_shard_iterator(
-        StreamName=_NAME, ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
-    )
-    records = kinesis.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
-    assert [record["Data"] for record in records] == [b"kept"]
-    found = functions.list_functions()["Functions"]
-    assert [function["FunctionName"] for function in found] == [_NAME]
-    assert found[0]["Environment"] == {"Variables": {"WORD": "a-secret-of-a-function"}}
+def _told(daemon: Daemon) -> dict[str, Any]:
+    """Have the daemon tell all that it has."""
+    reads = [asked for asked in every_request() if asked.name in _READS]
+    with DOORWAYS["length"](daemon) as ask:
+        told: dict[str, Any] = {asked.name: _send(ask, signed(asked, _host(daemon))).json() for asked in reads}
+    # The link to the code is good from now on.
+    told["GetFunction"]["Code"].pop("Location")
+    kinesis = daemon.client(access_key=KEY.access_key_id, secret_key=KEY.secret)
+    start = {"StreamName": NAME, "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = kinesis.get_shard_iterator(**start)["ShardIterator"]
+    told["records"] = [record["Data"] for record in kinesis.get_records(ShardIterator=iterator)["Records"]]
+    assert told["records"] == [b"kept"]
+    return told

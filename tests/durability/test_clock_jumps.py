@@ -4,7 +4,6 @@ What is stored stays in order and stays whole, what was handed out stays good fo
 waits for a clock that was set back to come round again.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
@@ -14,17 +13,11 @@ import pytest
 
 from tests.conftest import DaemonFactory
 from tests.durability.jump_calls import put, read, shard_ids, whole
-from tests.durability.wall_clock import DAY_S, HOUR_S, WallClock
+from tests.durability.wall_clock import DAY_S, HOUR_S, MOVES, WallClock
 from tests.kinesis.refusals import refusal, stream_arn_of
 from tests.workers.wire import until
 
 __all__: list[str] = []
-
-MOVES: dict[str, Callable[[WallClock], None]] = {
-    "back": lambda clock: clock.jump(-HOUR_S),
-    "forward": lambda clock: clock.jump(DAY_S),
-    "frozen": lambda clock: clock.freeze(),
-}
 
 
 @pytest.mark.parametrize("is_live", [True, False], ids=["live", "while-down"])

@@ -3,12 +3,12 @@
 import mmap
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.durability.preloads import compiled
 
-__all__ = ["DAY_S", "HOUR_S", "WallClock"]
+__all__ = ["DAY_S", "HOUR_S", "MOVES", "WallClock"]
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -73,3 +73,11 @@ class WallClock:
 
     def _set(self, index: int, number: int) -> None:
         _NUMBER.pack_into(self._settings, index * _NUMBER.size, number)
+
+
+MOVES: Mapping[str, Callable[[WallClock], None]] = {
+    "back": lambda clock: clock.jump(-HOUR_S),
+    "forward": lambda clock: clock.jump(DAY_S),
+    "frozen": lambda clock: clock.freeze(),
+}
+"""What happens to clocks."""

@@ -100,6 +100,11 @@ class Stage:
         self.kinesis = daemon.client()
         self.functions = lambda_client(daemon)
 
+    def hang_up(self) -> None:
+        """Close the connections; the next calls open others."""
+        self.kinesis.close()
+        self.functions.close()
+
     @property
     def seen_stream(self) -> str:
         """The stream that functions tell what they saw."""
@@ -118,6 +123,11 @@ class Stage:
         """Create the streams."""
         self.create_stream(self.stream, shard_count)
         self.create_stream(self.seen_stream)
+
+    def keep_for_a_year(self) -> None:
+        """Have the streams keep their records while a test sets the clock forward."""
+        for name in self.streams:
+            self.kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=8760)
 
     def create_stream(self, name: str, shard_count: int = 1) -> None:
         """Create a stream and wait until it is there."""

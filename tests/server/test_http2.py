@@ -249,6 +249,15 @@ def test_a_reset_request_leaves_the_others_alone(connection: Http2Client, stream
         [(":method", "GET"), (":scheme", "http"), (":path", "/healthz"), ("a", "b"), (":authority", "a")],
         [(":method", "GET"), (":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a")],
         [(":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a"), (":odd", "b")],
+        [(":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a"), ("te", "gzip")],
+        [(":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a, b")],
+        [(":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a"), ("a", "b\r\nc: d")],
+        [(":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a"), ("a b", "c")],
+        [
+            *((":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a")),
+            ("transfer-encoding", "chunked"),
+        ],
+        [(":method", "GET"), (":scheme", "http"), (":path", "/healthz"), *[("host", "a")] * 2],
         [
             *((":method", "GET"), (":scheme", "http"), (":path", "/healthz"), (":authority", "a")),
             *[("content-length", "0")] * 2,
@@ -262,6 +271,17 @@ def test_a_malformed_head_ends_its_own_request(connection: Http2Client, fields: 
 
     assert code == ErrorCodes.PROTOCOL_ERROR
     assert connection.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("length", ["0", "1", "1000000"])
+def test_a_body_of_another_length_than_was_said_is_no_request(daemon: Daemon, stream: str, length: str) -> None:
+    with dial_http2(daemon.port) as connection:
+        head = {"x-amz-target": "Kinesis_20131202.PutRecord", "content-type": JSON, "content-length": length}
+        connection.send_body(connection.open(head), orjson.dumps(_put(stream)))
+        code = connection.until_closed()
+
+    assert code == ErrorCodes.PROTOCOL_ERROR
+    assert records_of(daemon.client(), stream) == []
 
 
 @pytest.fixture(scope="module")

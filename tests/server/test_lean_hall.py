@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 import pytest
 
@@ -11,6 +13,7 @@ from streamd.engine.answer_room import AnswerRoom
 from streamd.kinesis.plain_puts import PlainPut
 from streamd.server.lean import LeanConnection
 from streamd.server.lean_hall import LeanHall
+from streamd.server.web_door import WebDoor
 from tests.server.connections import whole_request
 
 __all__: list[str] = []
@@ -52,3 +55,55 @@ async def test_a_bug_behind_the_door_is_answered_and_logged_and_ends_nothing(cap
     assert [answer[:13] for answer in answers] == [b"HTTP/1.1 500 "] * 2
     assert is_running
     assert caplog.text.count("this is a bug in streamd") == 2
+
+
+class _Willing(_Broken):
+    """Answers."""
+
+    async def answer(self, request: SignedRequest) -> Reply:
+        del request
+        return Reply(200, b"")
+
+
+async def test_connections_that_were_handed_over_count_like_the_others() -> None:
+    web_door: list[WebDoor] = []
+    hall = LeanHall(_Willing(), lambda _begun: web_door[0].connect(), AnswerRoom(), connection_count_max=2)
+    connections = hall.bounded_elsewhere
+    web_door.append(WebDoor(_Willing(), {}, budget=hall.budget, answers=hall.answers, connections=connections))
+    server = await asyncio.get_running_loop().create_server(lambda: LeanConnection(hall), "127.0.0.1", 0)
+    place = server.sockets[0].getsockname()
+
+    async with asyncio.timeout(_PATIENCE_S), asyncio.TaskGroup() as group:
+        running = group.create_task(hall.run())
+        first, second, third = [await _ask(place) for _ in range(3)]
+        first.writer.close()
+        # Until the server has noticed.
+        while not (again := await _ask(place)).told:
+            again.writer.close()
+        for each in (second, third, again):
+            each.writer.close()
+        await web_door[0].close(patience_s=_PATIENCE_S)
+        server.close()
+        running.cancel()
+
+    assert [first.told, second.told, third.told, again.told] == [
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.1 200 ",
+        b"",
+        b"HTTP/1.1 200 ",
+    ]
+
+
+class _Asked(NamedTuple):
+    """What was told on a connection that stays."""
+
+    writer: asyncio.StreamWriter
+    told: bytes
+
+
+async def _ask(place: tuple[str, int]) -> _Asked:
+    reader, writer = await asyncio.open_connection(*place)
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with suppress(ConnectionResetError):
+        return _Asked(writer, (await reader.read(13)))
+    return _Asked(writer, b"")

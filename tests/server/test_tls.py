@@ -1,13 +1,8 @@
 """The port that speaks TLS, beside the plain one: HTTP/1.1 and HTTP/2 by ALPN, the same operations, the same rules."""
 
-import re
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, SSLError
@@ -16,54 +11,18 @@ from h2.errors import ErrorCodes
 from streamd import cli
 from tests.cli.shell import run_program
 from tests.conftest import DaemonFactory
-from tests.daemons import Daemon
 from tests.server.http2_client import Http2Client
+from tests.server.tls_daemons import Served, served_over_tls
 
 __all__: list[str] = []
 
 _PATIENCE_S = 30
-_TLS_URL = re.compile(r"under TLS, with HTTP/2 and HTTP/1.1: (https://\S+)")
-
-
-@dataclass(frozen=True)
-class Served:
-    """A daemon with both ports, and the authority of its certificate."""
-
-    daemon: Daemon
-    url: str
-    authority: Path
-
-    def client(self, **settings: Any) -> Any:
-        """Make a boto3 client that trusts the authority."""
-        return self.daemon.client(url=self.url, verify=str(self.authority), **settings)
-
-    @contextmanager
-    def dial(self, *protocols: str) -> Iterator[ssl.SSLSocket]:
-        """Connect, offering these protocols."""
-        context = ssl.create_default_context(cafile=str(self.authority))
-        if protocols:
-            context.set_alpn_protocols(list(protocols))
-        port = int(self.url.rpartition(":")[2])
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S) as plain,
-            context.wrap_socket(plain, server_hostname="localhost") as connection,
-        ):
-            yield connection
-
-
-def _served(daemon_factory: DaemonFactory, place: Path, *flags: str) -> Served:
-    assert cli.main(["tls", "init", str(place)]) == 0
-    files = ("--tls-cert", str(place / "server.pem"), "--tls-key", str(place / "server.key"))
-    daemon = daemon_factory("--tls-port", "0", *files, *flags)
-    found = _TLS_URL.search(daemon.log.read_text())
-    assert found is not None
-    return Served(daemon, found[1], place / "ca.pem")
 
 
 @pytest.fixture
 def served(daemon_factory: DaemonFactory, tmp_path: Path) -> Served:
     """Give a daemon with both ports."""
-    return _served(daemon_factory, tmp_path / "tls")
+    return served_over_tls(daemon_factory, tmp_path / "tls")
 
 
 def test_boto3_puts_and_reads_over_a_certificate_that_it_trusts(served: Served) -> None:
@@ -136,7 +95,7 @@ def test_several_workers_serve_both_ports_with_signatures_verified(
     keys = tmp_path / "keys.toml"
     keys.write_text('[[key]]\nid = "AKIDTLS"\nsecret = "a-secret-for-tests-only"\n')
     keys.chmod(0o600)
-    served = _served(daemon_factory, tmp_path / "tls", "--workers", "2", "--auth", str(keys))
+    served = served_over_tls(daemon_factory, tmp_path / "tls", "--workers", "2", "--auth", str(keys))
     known = {"access_key": "AKIDTLS", "secret_key": "a-secret-for-tests-only"}
 
     clients = [served.client(**known) for _ in range(8)]

@@ -75,6 +75,11 @@ async def test_only_packages_that_are_needed_are_kept(tmp_path: Path) -> None:
         [("away", b"/etc/passwd", LINK)],
         [("away", b"../../x", LINK)],
         [("away", b"..", LINK), ("away/a.py", b"a", FILE)],
+        # Each of these leads out by a link that stays inside, made before it or after.
+        [("p/q/up", b"../..", LINK), ("p/q/up/away", b"../..", LINK)],
+        [("x/away", b"y/../..", LINK), ("x/y", b"..", LINK)],
+        [("x/away", b"y/../../data.mdb", LINK), ("x/y", b"..", LINK)],
+        [("x/one", b"two/x", LINK), ("x/two", b"one/x", LINK), ("x/one/a.py", b"a", FILE)],
         [("a", b"a", FILE), ("a/b", b"b", FILE)],
         [("device", b"", stat.S_IFCHR | 0o666)],
         [],

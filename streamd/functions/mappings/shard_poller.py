@@ -17,7 +17,7 @@ import orjson
 
 from streamd.core.mapping_events import RecordEvents
 from streamd.core.mapping_settings import MappingSettings
-from streamd.core.mapping_steps import Condition, Failure, Invoke, MappingCounters, Settle, ShardStatus, Steps
+from streamd.core.mapping_steps import Condition, Failure, Invoke, MappingCounters, Settle, ShardStatus
 from streamd.core.shard_processor import ShardProcessor
 from streamd.core.shard_progress import ShardProgress
 from streamd.engine.clock import Clock
@@ -108,8 +108,9 @@ class ShardPoller:
             await self._news.wait()
             return
         await self._fill(cursor)
+        now_ms = self._work.clock.now_ms()
         steps = self._processor.steps(
-            self._work.clock.now_ms(),
+            now_ms,
             ticks_ms=self._work.clock.ticks_ms(),
             has_more=self._has_more,
             horizon_ms=self._work.horizon_ms(),
@@ -122,7 +123,9 @@ class ShardPoller:
             self._settle_later(settle, group)
         if self._settles:
             return
-        await self._rest(cursor, steps, group)
+        # By the moment that the steps went by: the clock may be set in between.
+        wait_s = None if steps.wake_ms is None else max(0.0, (steps.wake_ms - now_ms) / 1000)
+        await self._rest(cursor, wait_s, group)
 
     async def _fill(self, cursor: Cursor) -> None:
         """Take what was read meanwhile, and read on without waiting while there is more and room for it."""
@@ -137,20 +140,17 @@ class ShardPoller:
                 return
             self._take(await self._read(cursor, record_count=room.record_count, byte_count=room.byte_count, wait_s=0))
 
-    async def _rest(self, cursor: Cursor, steps: Steps, group: asyncio.TaskGroup) -> None:
-        """Wait for whatever comes first: an answer, a record, a time."""
+    async def _rest(self, cursor: Cursor, wait_s: float | None, group: asyncio.TaskGroup) -> None:
+        """Wait for whatever comes first: an answer, a record, or the end of this time."""
         room = self._processor.room()
         can_read = bool(room.record_count) and not self._is_ended and self._reading is None and not self._has_more
-        pause_s = None
-        if steps.wake_ms is not None:
-            pause_s = max(0.0, (steps.wake_ms - self._work.clock.now_ms()) / 1000)
         if can_read:
             self._reading = group.create_task(
                 self._read(cursor, record_count=room.record_count, byte_count=room.byte_count, wait_s=_IDLE_WAIT_S)
             )
             self._reading.add_done_callback(lambda _: self._news.set())
         with suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
+            async with asyncio.timeout(wait_s):
                 await self._news.wait()
 
     async def _read(self, cursor: Cursor, *, record_count: int, byte_count: int, wait_s: float) -> SourceBatch:

@@ -77,13 +77,14 @@ class CountsEvents(Protocol):
 
 
 class Dispatcher:
-    """The one taker of a store's events."""
+    """The one taker of a store's events, which wait and grow old by ``event_clock``."""
 
     def __init__(
         self,
         store: Store,
         clock: Clock,
         *,
+        event_clock: Clock,
         invoker: Invokes,
         settings: SettlesEvents,
         delivers: Delivers,
@@ -93,6 +94,7 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._event_clock = event_clock
         self._invoker = invoker
         self._settings = settings
         self._delivers = delivers
@@ -127,7 +129,7 @@ class Dispatcher:
         if self._is_stopping:
             await asyncio.Event().wait()
         commit = self._store.last_commit()
-        now_ms = self._clock.now_ms()
+        now_ms = self._event_clock.now_ms()
         pause_s = _LOOK_PAUSE_S
         for lane, due_ms in self._store.events.heads(beyond_ms=now_ms + self._delay_ms_max).items():
             if due_ms <= now_ms:
@@ -180,7 +182,7 @@ class Dispatcher:
                 self._drained.set()
 
     async def _try(self, stored: StoredEvent, event: QueuedEvent) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._event_clock.now_ms()
         try:
             targets = self._settings.targets_of(event.arn)
         except FunctionMissing:
@@ -204,7 +206,7 @@ class Dispatcher:
             attempt_count=event.attempt_count,
             pause_count=event.pause_count,
             first_ms=event.first_ms,
-            now_ms=self._clock.now_ms(),
+            now_ms=self._event_clock.now_ms(),
             rules=rules,
             # How long to wait is no secret.
             chance=random.random(),  # noqa: S311

@@ -117,7 +117,9 @@ def can_mount(folder: Path) -> bool:
     """Try whether file systems may be mounted here."""
     place = folder / f"probe-{secrets.token_hex(8)}"
     try:
-        place.mkdir(mode=0o700, parents=True)
+        # In two steps: parents that are made on the way would be open to others.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.mkdir(mode=0o700)
         _mount_bounded(place, size_mb=1, uid=0)
     except OSError:
         return False

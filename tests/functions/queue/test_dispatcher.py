@@ -112,6 +112,7 @@ async def dispatching(
     dispatcher = Dispatcher(
         store,
         clock,
+        event_clock=clock,
         invoker=runner,
         settings=outside,
         delivers=outside,
