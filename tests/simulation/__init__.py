@@ -12,6 +12,8 @@
 - ``known_group``: what is known of a group's leases, epochs and checkpoints.
 - ``members``: who takes leases and saves places, and does not always know that it is over.
 - ``walker``: who follows the stream over its reshards, parents first.
+- ``counters``: what a life's workers share.
+- ``subscriber``: who has records pushed to it.
 - ``clients``: who puts, reads, reshards and deletes.
 - ``run``: a seed's whole story.
 """

@@ -2,19 +2,24 @@
 
 import asyncio
 from base64 import b64decode
+from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from streamd.core.event_stream import decode
 from streamd.core.sigv4 import SignedRequest
 from streamd.errors import StoreFailed
 from streamd.kinesis.exchange import TARGET_PREFIX
 from streamd.kinesis.groups import GROUP_HANDLER_BY_OPERATION, GROUP_TARGET_PREFIX
+from streamd.metrics import Metrics
 from streamd.storage.signals import Bells
+from tests.simulation.counters import MemoryCounters
 from tests.simulation.known import Row
 from tests.simulation.loop import SeededLoop
-from tests.simulation.worker import Spares, Worker
+from tests.simulation.worker import Worker
 from tests.simulation.world import World
 
 __all__ = ["LOST", "Machine", "Reply"]
@@ -33,11 +38,12 @@ class Reply:
 class Machine:
     """A running server. Make it on its loop."""
 
-    def __init__(self, world: World, loop: SeededLoop, spares: Spares) -> None:
+    def __init__(self, world: World, loop: SeededLoop, metrics: Metrics) -> None:
         self._world = world
         self._loop = loop
-        self._spares = spares
+        self._metrics = metrics
         self.is_on = True
+        self._counters = MemoryCounters()
         self._bells = Bells(world.worker_count)
         self._workers = [self._made(number) for number in range(world.worker_count)]
         self._is_tidied = False
@@ -59,26 +65,22 @@ class Machine:
 
     async def ask(self, operation: str, headers: dict[str, str] | None = None, **members: Any) -> Reply:
         """Call an operation of any worker; LOST is the error where the worker is killed before it answers."""
-        prefix = GROUP_TARGET_PREFIX if operation in GROUP_HANDLER_BY_OPERATION else TARGET_PREFIX
-        request = SignedRequest(
-            method="POST",
-            path="/",
-            query="",
-            headers={
-                "content-type": "application/x-amz-json-1.1",
-                "x-amz-target": prefix + operation,
-                **(headers or {}),
-            },
-            body=orjson.dumps(members),
-        )
         worker = self._world.random.choice(self._workers)
-        answering = worker.begin(worker.dialect.answer(request))
+        answering = worker.begin(worker.dialect.answer(_request(operation, headers or {}, members)))
         await asyncio.wait([answering])
         if answering.cancelled():
             return Reply({}, LOST)
         reply = answering.result()
         document = orjson.loads(reply.body) if reply.body else {}
         return Reply(document, "" if reply.status == 200 else document["__type"])
+
+    async def push(self, operation: str, *, count: int, **members: Any) -> tuple[str, list[dict[str, Any]]]:
+        """Call an operation of any worker that pushes events: why it ended, and its first few events."""
+        worker = self._world.random.choice(self._workers)
+        events: list[dict[str, Any]] = []
+        pushing = worker.begin(_pushed(worker, _request(operation, {}, members), events, count=count))
+        await asyncio.wait([pushing])
+        return LOST if pushing.cancelled() else pushing.result(), events
 
     async def rows(self, stream: str) -> list[Row] | None:
         """Read all of a stream, from every shard's beginning; None when it cannot be read now."""
@@ -151,11 +153,34 @@ class Machine:
         return found
 
     def _made(self, number: int) -> Worker:
-        return Worker(self._world, self._loop, self._spares, self._bells, number)
+        return Worker(self._world, self._loop, self._metrics, self._counters, self._bells, number)
 
     def _note_bug(self, worker: Worker) -> None:
         if worker.bug is not None:
             self._world.known.faults.append(repr(worker.bug))
+
+
+async def _pushed(worker: Worker, request: SignedRequest, events: list[dict[str, Any]], *, count: int) -> str:
+    """Add the events of an answer to a list, no more than so many; the error's name where it ended with one."""
+    reply = await worker.dialect.answer(request)
+    if reply.frames is None:
+        return str(orjson.loads(reply.body)["__type"])
+    async with aclosing(reply.frames) as frames:
+        async for frame in frames:
+            message = decode(frame)
+            if ":exception-type" in message.headers:
+                return message.headers[":exception-type"]
+            if message.headers[":event-type"] == "SubscribeToShardEvent":
+                events.append(orjson.loads(message.payload))
+            if len(events) >= count:
+                break
+    return ""
+
+
+def _request(operation: str, headers: Mapping[str, str], members: Mapping[str, Any]) -> SignedRequest:
+    prefix = GROUP_TARGET_PREFIX if operation in GROUP_HANDLER_BY_OPERATION else TARGET_PREFIX
+    of_all = {"content-type": "application/x-amz-json-1.1", "x-amz-target": prefix + operation}
+    return SignedRequest(method="POST", path="/", query="", headers={**of_all, **headers}, body=orjson.dumps(members))
 
 
 def rows_in(document: dict[str, Any], shard_id: str) -> list[Row]:

@@ -3,13 +3,14 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from streamd.metrics import Metrics
 from tests.simulation.clients import DOOMED, MAIN, Follower, Meddler, Producer, Reader, make_stream
 from tests.simulation.disk import Lie
 from tests.simulation.loop import SeededLoop
 from tests.simulation.machine import Machine
 from tests.simulation.members import Member, look_at_group
+from tests.simulation.subscriber import Subscriber
 from tests.simulation.walker import Walker
-from tests.simulation.worker import Spares
 from tests.simulation.world import World
 
 __all__ = ["Story", "tell"]
@@ -41,6 +42,7 @@ class _Clients:
         self.reader = Reader(world, random.randrange(1, 4))
         self.follower = Follower(world, random.randrange(1, 4))
         self.walker = Walker(world, random.randrange(0, 20))
+        self.subscriber = Subscriber(world, random.randrange(0, 15))
         self.meddler = Meddler(world, random.randrange(0, 6))
         self.members = [Member(number, random.randrange(10, 30), world) for number in range(random.choice((0, 2, 3)))]
 
@@ -53,6 +55,7 @@ class _Clients:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.reader.run(machine))
             group.create_task(self.follower.run(machine))
+            group.create_task(self.subscriber.run(machine))
             group.create_task(self.walker.run(machine))
             group.create_task(self.meddler.run(machine))
             for member in self.members:
@@ -84,17 +87,17 @@ class _Clients:
             known.faults.append("the group cannot be seen")
 
 
-def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
+def tell(seed: int, metrics: Metrics, *, lie: Lie = Lie.NONE) -> Story:
     """Run a seed."""
     world = World(seed, lie)
     clients = _Clients(world)
     world.note(f"seed {seed}, {world.worker_count} workers, {len(clients.producers)} producers")
     planned = world.random.randrange(0, 5)
     ends = {"power cuts": 0, "kills": 0}
-    while not _lived(world, clients, spares, may_end=sum(ends.values()) >= planned, ends=ends):
+    while not _lived(world, clients, metrics, may_end=sum(ends.values()) >= planned, ends=ends):
         pass
     # A last life in which nothing is left to do: it only looks.
-    _lived(world, clients, spares, may_end=True, ends={})
+    _lived(world, clients, metrics, may_end=True, ends={})
     known = world.known
     figures = {
         **ends,
@@ -102,6 +105,7 @@ def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
         "records read": known.read_count,
         "repeated puts": known.repeat_count,
         "looks at what must be encrypted": known.sealed_count,
+        "events pushed": clients.subscriber.event_count,
         "keys followed into another shard": clients.walker.crossed_count,
         "checkpoints": known.group.checkpoint_count,
         "refused checkpoints": known.group.refused_count,
@@ -111,7 +115,7 @@ def tell(seed: int, spares: Spares, *, lie: Lie = Lie.NONE) -> Story:
     return Story(seed=seed, digest=world.digest, log=world.log, faults=known.faults, figures=figures)
 
 
-def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool, ends: dict[str, int]) -> bool:
+def _lived(world: World, clients: _Clients, metrics: Metrics, *, may_end: bool, ends: dict[str, int]) -> bool:
     """Live once; True when the clients came to their end, False when it was cut short; that is counted in ``ends``."""
     loop = world.loop = SeededLoop(  # type: ignore[abstract]  # it has the part of a loop that the server uses
         world.random, time_s=world.time_s, keeps_order=world.keeps_order
@@ -123,7 +127,7 @@ def _lived(world: World, clients: _Clients, spares: Spares, *, may_end: bool, en
     if not may_end:
         _plan_end(world, loop)
     asyncio._set_running_loop(loop)
-    machine = Machine(world, loop, spares)
+    machine = Machine(world, loop, metrics)
     asyncio._set_running_loop(None)
     task = loop.create_task(clients.run(machine))
     is_done = loop.run(task)

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from streamd.config import AccountConfig
 from streamd.engine.engine import Engine
 from streamd.engine.retention import Janitor
+from streamd.engine.subscriptions import SubscriptionRules
 from streamd.errors import StoreFailed
 from streamd.kinesis.operation import KinesisDialect
 from streamd.metrics import Metrics
@@ -21,29 +20,20 @@ from tests.simulation.loop import SeededLoop
 from tests.simulation.turns import SeededTurns
 from tests.simulation.world import World
 
-__all__ = ["Spares", "Worker"]
+__all__ = ["Worker"]
 
 T = TypeVar("T")
 _SECRET = bytes(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Spares:
-    """What every life of a process shares, since it is costly to make and decides nothing."""
-
-    metrics: Metrics
-    counters: Counters
-
-    @classmethod
-    def made(cls, folder: Path) -> Self:
-        """Make them, in a folder."""
-        return cls(Metrics(), Counters(folder))
+# Short, so that much happens in a short life.
+_RULES = SubscriptionRules(duration_ms=60_000, guard_ms=5, idle_ms=20)
 
 
 class Worker:
     """A running worker. Make it on its loop."""
 
-    def __init__(self, world: World, loop: SeededLoop, spares: Spares, bells: Bells, number: int) -> None:
+    def __init__(
+        self, world: World, loop: SeededLoop, metrics: Metrics, counters: Counters, bells: Bells, number: int
+    ) -> None:
         self._loop = loop
         self._is_alive = True
         # Not a set, which has an order that no seed decides.
@@ -54,7 +44,7 @@ class Worker:
         self.store = Store(
             self._environment,
             now_ms=world.now_ms,
-            metrics=spares.metrics,
+            metrics=metrics,
             on_failure=self._failed,
             bells=bells,
             worker=number,
@@ -62,15 +52,16 @@ class Worker:
         )
         engine = Engine.on(
             self.store,
-            counters=spares.counters,
+            counters=counters,
             clock=world,
-            metrics=spares.metrics,
+            metrics=metrics,
             account=AccountConfig(limits_mode="off", transition_ms=world.transition_ms),
             master_key=lambda: _SECRET,
             token_secret=_SECRET,
+            rules=_RULES,
         )
         self.dialect = KinesisDialect(engine, Authenticator(None, world.now_ms, region="us-east-1"))
-        self.janitor = Janitor(self.store, engine.streams, engine.resharder, world, spares.metrics)
+        self.janitor = Janitor(self.store, engine.streams, engine.resharder, world, metrics)
 
     @property
     def bug(self) -> BaseException | None:
