@@ -166,7 +166,9 @@ def test_a_post_that_somebody_puts_again_ends_the_demo_with_status_1(tmp_path: P
         out, err = process.communicate(timeout=_PATIENCE_S)
 
     assert process.returncode == 1, err
-    assert re.search(r"NOT VERIFIED: 1 repeated, 1 miscounted by the function\n  post \d+ came again", out.decode())
+    # The windows hold a post more, and so does the count of a name if it is in that post.
+    told = r"NOT VERIFIED: 1 repeated, [12] miscounted by the function\n  post \d+ came again"
+    assert re.search(told, out.decode())
 
 
 def _first_record_of(kinesis: Any) -> dict[str, Any]:
