@@ -1,6 +1,7 @@
 """The benchmarks run: the smallest run of each writes its rows. How fast anything is, no test asks."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -116,7 +117,8 @@ def test_profile_tells_where_the_time_of_a_put_goes(tmp_path: Path) -> None:
     page = (out / "profile.md").read_text()
     assert "## PutRecord 1 KiB, 64 connections" in page
     assert "commits/s" in page
-    assert "| `streamd/server/lean.py: LeanConnection.reply` |" in page
+    # Which of our functions have a row depends on a second's samples.
+    assert len(re.findall(r"^\| `streamd/[a-z0-9_/]+\.py: [\w.]+` \|", page, re.MULTILINE)) >= 3
     assert [path for path in tmp_path.iterdir() if path.name != "out"] == []
 
 
