@@ -208,7 +208,7 @@ class _Taking:
         self._request = request
         self._byte_count = byte_count
         # What was sent before may be untaken too.
-        self._left_byte_count = byte_count + untaken_byte_count(self._request.transport)
+        self._left_byte_count = byte_count + untaken_byte_count(request.transport)
         self._since_s = time.monotonic()
         self._timer = asyncio.get_running_loop().call_later(_LOOK_PAUSE_S, self._look)
         answers.hold(byte_count)

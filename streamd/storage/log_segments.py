@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from streamd.storage.private import open_private
+from streamd.storage.private import make_private_folder, open_private
 
 __all__ = ["KeptLine", "LogPage", "LogQuery", "LogSegments", "is_log_name"]
 
@@ -156,7 +156,7 @@ class LogSegments:
 
     def open(self) -> None:
         """Look at what is there. Raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         for folder in sorted(self._folder.iterdir()):
             if not is_log_name(folder.name) or not folder.is_dir():
                 continue
@@ -257,7 +257,7 @@ class LogSegments:
     def _segment(self, log: _Log, position: int) -> _Segment:
         if log.segments and log.segments[-1].byte_count < self._segment_byte_count_max:
             return log.segments[-1]
-        log.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(log.folder)
         segment = _Segment(log.folder / f"{position:020d}{_SUFFIX}", position, 0)
         log.segments.append(segment)
         log.is_torn = False

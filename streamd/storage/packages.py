@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamd.errors import PackageInvalid
+from streamd.storage.private import make_private_folder
 
 __all__ = ["UNZIPPED_BYTE_COUNT_MAX", "Package", "Packages", "kept_packages"]
 
@@ -87,7 +88,7 @@ class Packages:
 
     def _keep(self, content: bytes) -> Package:
         package = self._look(content)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         kept = package.folder.with_suffix(".zip")
         if not kept.exists():
             _write_synced(kept, content)

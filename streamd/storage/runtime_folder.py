@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from streamd.errors import SandboxFailed
+from streamd.storage.private import make_private_folder
 
 __all__ = ["ScratchFolders", "find_program", "lay_out"]
 
@@ -54,7 +55,7 @@ class ScratchFolders:
     def sweep(self) -> None:
         """Remove what a daemon that was killed left behind, and begin empty."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
 
     def place(self) -> Path:
         """Name a new one."""
@@ -71,7 +72,7 @@ class ScratchFolders:
 
 def _make(place: Path) -> None:
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(place)
     except OSError as error:
         raise SandboxFailed(f"a scratch folder cannot be made: {error}") from error
 

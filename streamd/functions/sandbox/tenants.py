@@ -16,6 +16,7 @@ from pathlib import Path
 
 from streamd.errors import SandboxFailed
 from streamd.functions.sandbox.cells import Plan
+from streamd.storage.private import make_private_folder
 
 __all__ = ["Tenant", "Tenants", "can_mount"]
 
@@ -96,7 +97,7 @@ class Tenants:
             if uid is not None:
                 os.chown(plan.scratch, uid, uid)
             return Tenant(uid, plan.scratch, is_bounded=False)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         place = self._folder / plan.scratch.name
         place.mkdir(mode=0o700)
         try:
@@ -117,8 +118,7 @@ def can_mount(folder: Path) -> bool:
     """Try whether file systems may be mounted here."""
     place = folder / f"probe-{secrets.token_hex(8)}"
     try:
-        # In two steps: parents that are made on the way would be open to others.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
         place.mkdir(mode=0o700)
         _mount_bounded(place, size_mb=1, uid=0)
     except OSError:
